@@ -1,0 +1,26 @@
+#include "support/paths.h"
+
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+namespace cermet::test {
+
+std::filesystem::path source_dir() { return CERMET_SOURCE_DIR; }
+
+std::filesystem::path build_dir() { return CERMET_BINARY_DIR; }
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string name = (std::filesystem::temp_directory_path() / "cermet-test-XXXXXX").string();
+  if (!mkdtemp(name.data()))
+    throw std::filesystem::filesystem_error("mkdtemp", name,
+                                            std::error_code(errno, std::generic_category()));
+  path_ = name;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;  // a leftover directory is no reason to end the test run
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace cermet::test

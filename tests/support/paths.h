@@ -1,0 +1,27 @@
+#pragma once
+// Where tests find their data, and where they may write.
+
+#include <filesystem>
+
+namespace cermet::test {
+
+// The root of the source tree.
+std::filesystem::path source_dir();
+
+// The root of the build tree.
+std::filesystem::path build_dir();
+
+// A fresh empty directory, removed with everything in it when the object dies.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace cermet::test

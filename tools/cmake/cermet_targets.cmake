@@ -1,0 +1,46 @@
+# How a layer, a program and a test binary are declared.
+
+# Warnings for our own code only; never inherited by those who use the library.
+function(cermet_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic
+                                           $<$<BOOL:${CERMET_WERROR}>:-Werror>)
+endfunction()
+
+# cermet_layer(<target> [PUBLIC <libraries>] [PRIVATE <libraries>] SOURCES <files>)
+# One static library for one layer; includes are written from the root ("ir/node.h").
+function(cermet_layer target)
+  cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE;SOURCES" ${ARGN})
+  if(NOT arg_SOURCES)
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE cermet_vocabulary ${arg_PUBLIC})
+    target_include_directories(${target} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+    return()
+  endif()
+  add_library(${target} STATIC ${arg_SOURCES})
+  cermet_warnings(${target})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(${target} PUBLIC cermet_vocabulary ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
+endfunction()
+
+# cermet_program(<target> [LIBRARIES <libraries>] SOURCES <files>)
+function(cermet_program target)
+  cmake_parse_arguments(arg "" "" "LIBRARIES;SOURCES" ${ARGN})
+  add_executable(${target} ${arg_SOURCES})
+  cermet_warnings(${target})
+  target_link_libraries(${target} PRIVATE ${arg_LIBRARIES})
+endfunction()
+
+# cermet_test(<target> [LIBRARIES <libraries>] SOURCES <files>)
+# One Catch2 binary; each test case becomes one ctest test. Nothing is built while SOURCES is empty.
+function(cermet_test target)
+  cmake_parse_arguments(arg "" "" "LIBRARIES;SOURCES" ${ARGN})
+  if(NOT arg_SOURCES)
+    return()
+  endif()
+  cermet_program(${target} LIBRARIES cermet_test_support ${arg_LIBRARIES} SOURCES ${arg_SOURCES})
+  # As its precompiled header: an executable would get -fPIE, which a library's header has not.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_precompile_headers(${target} REUSE_FROM cermet_test_support)
+  catch_discover_tests(${target} TEST_PREFIX "${target}: "
+                       PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED: " TIMEOUT 600 LABELS ${target})
+endfunction()
