@@ -21,6 +21,7 @@ LAYERS = {
     "tools": {"api", "ir", "compiler", "runtime", "tools"},
 }
 LLVM_FOLDER = "compiler/llvm"
+PACKAGE_TEST = "tests/package/"  # a project of its own, which uses the installed library
 # What else a layer may include in angle brackets, beside the standard library and POSIX.
 THIRD_PARTY = {
     "api": set(),
@@ -126,7 +127,7 @@ def check(root):
                 continue
             if bracket == "<":
                 allowed = THIRD_PARTY[layer]
-                if first in ("cermet", *LAYERS):
+                if first in ("cermet", *LAYERS) and not path.startswith(PACKAGE_TEST):
                     problems.append(f"{where}: <{spelling}> is ours: write it in quotes")
                 elif (allowed is not None and first in LIBRARIES - allowed
                       and not path.startswith(LLVM_FOLDER + "/")):

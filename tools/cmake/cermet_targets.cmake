@@ -18,7 +18,9 @@ function(cermet_layer target)
   endif()
   add_library(${target} STATIC ${arg_SOURCES})
   cermet_warnings(${target})
-  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/cermet-layers>)
   target_link_libraries(${target} PUBLIC cermet_vocabulary ${arg_PUBLIC} PRIVATE ${arg_PRIVATE})
 endfunction()
 
