@@ -1,0 +1,67 @@
+#include "ir/graph.h"
+
+#include <unordered_set>
+
+namespace cermet::ir {
+
+std::vector<const Node*> topological_order(std::span<const Value> roots,
+                                           const std::function<bool(const Node&)>& stop) {
+  std::vector<const Node*> order;
+  std::unordered_set<const Node*> seen;
+  struct Frame {
+    const Node* node;
+    size_t next;  // the operand to visit next
+    size_t count;
+  };
+  std::vector<Frame> stack;
+  const auto enter = [&](const Node* node) {
+    if (seen.insert(node).second)
+      stack.push_back({node, 0, stop && stop(*node) ? 0 : node->operands.size()});
+  };
+  for (const Value& root : roots) {
+    enter(root.get());
+    while (!stack.empty()) {
+      Frame& top = stack.back();
+      if (top.next < top.count) {
+        enter(top.node->operands[top.next++].get());
+      } else {
+        order.push_back(top.node);
+        stack.pop_back();
+      }
+    }
+  }
+  return order;
+}
+
+Value with_operands(const Node& node, std::span<const Value> operands) {
+  return make(node.op, SmallVector<Value, 3>(operands), node.attr, node.dtype, node.shape);
+}
+
+Value Rewriter::operator()(const Value& root) { return (*this)(std::span(&root, 1))[0]; }
+
+std::vector<Value> Rewriter::operator()(std::span<const Value> roots) {
+  const auto known = [&](const Node& node) { return done_.contains(&node); };
+  std::vector<Value> operands;
+  for (const Node* node : topological_order(roots, known)) {
+    if (done_.contains(node)) continue;
+    operands.clear();
+    bool changed = false;
+    for (const Value& old : node->operands) {
+      operands.push_back(done_.at(old.get()));
+      changed |= operands.back() != old;
+    }
+    Value fresh = rule_ ? rule_(*node, operands) : Value();
+    if (!fresh) fresh = changed ? with_operands(*node, operands) : Value(node);
+    done_.emplace(node, std::move(fresh));
+  }
+  std::vector<Value> out;
+  for (const Value& root : roots) out.push_back(done_.at(root.get()));
+  return out;
+}
+
+Graph rewrite(const Graph& graph, Rewriter::Rule rule) {
+  Rewriter rewriter(std::move(rule));
+  return {graph.parameters, rewriter(std::span<const Value>(graph.results))};
+}
+
+}  // namespace cermet::ir

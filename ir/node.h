@@ -1,0 +1,172 @@
+#pragma once
+// Nodes of the tensor graph. A node is an immutable expression: op, dtype, shape, attributes, operands. Equal
+// expressions are one node (hash-consing), so comparing expressions is comparing pointers and common
+// subexpressions are shared from the start.
+//
+// Invariants:
+//   - dtype and shape follow from op, attributes and operands (ir/infer.h); make() computes them.
+//   - All operands of an elementwise op have one shape; broadcasting is an explicit View.
+//   - Nothing recurses over operands: not destruction, not traversal (chains of a million nodes are normal).
+//   - The only thing of a node that ever changes is its value: the buffer with its elements once they were computed.
+//
+// The intern table is process-wide. It is a memo without behaviour of its own: no result depends on what it holds.
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "cermet/shape.h"
+#include "ir/op.h"
+#include "ir/view.h"
+
+namespace cermet::ir {
+
+struct Node;
+
+// A counted handle to a node.
+class Value {
+ public:
+  Value() = default;
+  explicit Value(const Node* node);
+  Value(const Value& other);
+  Value(Value&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  Value& operator=(Value other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~Value();
+
+  explicit operator bool() const { return node_ != nullptr; }
+  const Node* get() const { return node_; }
+  const Node* operator->() const { return node_; }
+  const Node& operator*() const { return *node_; }
+  friend bool operator==(const Value&, const Value&) = default;
+
+ private:
+  const Node* node_ = nullptr;
+};
+
+// The elements of a buffer that exists, row-major. The runtime derives its buffers from this.
+class Storage {
+ public:
+  virtual ~Storage() = default;
+  // The elements, if the host can read them; else null.
+  virtual const void* host_data() const = 0;
+  // Memory of someone else, whose content may change at any time: never folded, never cached.
+  virtual bool borrowed() const { return false; }
+};
+
+// The rule of a custom gradient: from operands (of the CustomGradient node, without the first), its result and the
+// adjoint of its result to the adjoints of those operands; an empty Value means no gradient.
+class GradientRule {
+ public:
+  virtual ~GradientRule() = default;
+  virtual std::vector<Value> operands_adjoints(std::span<const Value> operands, const Value& result,
+                                               const Value& adjoint) const = 0;
+};
+
+// Whom the gradient of a Leaf belongs to. The runtime derives from it; its address is the variable's identity.
+class Variable {
+ public:
+  virtual ~Variable() = default;
+};
+
+struct ParameterAttr {
+  int64_t slot;
+  friend bool operator==(const ParameterAttr&, const ParameterAttr&) = default;
+};
+struct DataAttr {
+  std::shared_ptr<const Storage> storage;
+  friend bool operator==(const DataAttr&, const DataAttr&) = default;
+};
+struct ConstantAttr {
+  uint64_t bits;  // of the element, zero-extended: NaN payloads and -0.0 stay what they are
+  friend bool operator==(const ConstantAttr&, const ConstantAttr&) = default;
+};
+struct ViewAttr {
+  std::shared_ptr<const ViewMap> map;
+  friend bool operator==(const ViewAttr& a, const ViewAttr& b) { return *a.map == *b.map; }
+};
+struct ReduceAttr {
+  Combine combine;
+  Dims axes;  // ascending, unique
+  friend bool operator==(const ReduceAttr&, const ReduceAttr&) = default;
+};
+struct AxisAttr {  // Gather, Concat
+  int64_t axis;
+  friend bool operator==(const AxisAttr&, const AxisAttr&) = default;
+};
+struct CombineAttr {  // ArgReduce (Max or Min), Scatter
+  Combine combine;
+  int64_t axis;
+  friend bool operator==(const CombineAttr&, const CombineAttr&) = default;
+};
+struct ScanAttr {
+  Combine combine;
+  int64_t axis;
+  bool reverse;    // from the end
+  bool exclusive;  // element i combines those before i; the first is the identity of combine
+  friend bool operator==(const ScanAttr&, const ScanAttr&) = default;
+};
+struct ConvAttr {
+  Dims stride, dilation;  // one for each spatial axis
+  friend bool operator==(const ConvAttr&, const ConvAttr&) = default;
+};
+struct SortAttr {
+  int64_t axis;
+  bool descending;
+  friend bool operator==(const SortAttr&, const SortAttr&) = default;
+};
+struct LeafAttr {
+  std::shared_ptr<Variable> variable;
+  friend bool operator==(const LeafAttr&, const LeafAttr&) = default;
+};
+struct CustomGradientAttr {
+  std::shared_ptr<const GradientRule> rule;
+  friend bool operator==(const CustomGradientAttr&, const CustomGradientAttr&) = default;
+};
+
+using Attr = std::variant<std::monostate, ParameterAttr, DataAttr, ConstantAttr, ViewAttr, ReduceAttr,
+                          AxisAttr, CombineAttr, ScanAttr, ConvAttr, SortAttr, LeafAttr,
+                          CustomGradientAttr>;
+
+struct Node {
+  Op op;
+  DType dtype;
+  bool requires_grad = false;   // a Leaf is among what it is computed from (StopGradient hides them)
+  bool reads_borrowed = false;  // depends on memory of someone else
+  Shape shape;
+  SmallVector<Value, 3> operands;
+  Attr attr;
+  uint64_t hash = 0;  // of the expression; operands count by address
+
+  template <class T>
+  const T& as() const {
+    return std::get<T>(attr);
+  }
+  const ViewMap& view() const { return *as<ViewAttr>().map; }
+  int64_t numel() const { return cermet::numel(shape); }
+
+  // The computed elements, if there are any. Both are safe from several threads; the first value stays.
+  std::shared_ptr<const Storage> value() const;
+  void set_value(std::shared_ptr<const Storage> storage) const;
+
+  mutable std::atomic<int64_t> references{0};
+  mutable std::shared_ptr<const Storage> computed;  // guarded by a lock inside value() and set_value()
+};
+
+// The node for this expression: the one that exists or a new one. Checks operands and attributes and infers dtype and
+// shape; throws Error. For Parameter, Data, Constant, Cast and Bitcast `dtype` says the result's dtype, for the
+// first three and Iota `shape` its shape.
+Value make(Op op, SmallVector<Value, 3> operands, Attr attr = {},
+           std::optional<DType> dtype = std::nullopt, const Shape& shape = {});
+
+// "f32[2,3]"
+std::string type_string(const Node& node);
+std::string type_string(DType dtype, std::span<const int64_t> shape);
+
+// How many nodes exist in the process now (for tests and statistics).
+int64_t live_nodes();
+
+}  // namespace cermet::ir
