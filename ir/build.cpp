@@ -102,10 +102,10 @@ Value elementwise(Op op, std::span<const Value> operands) {
 #define CERMET_LIST1 {x}
 #define CERMET_LIST2 {x, y}
 #define CERMET_LIST3 {x, y, z}
-#define OP(Enum, name, arity, ...)                     \
-  Value name(CERMET_PARAMS##arity) {                   \
-    const Value list[arity] = CERMET_LIST##arity;      \
-    return elementwise(Op::Enum, list);                \
+#define OP(Enum, name, arity, ...)                \
+  Value name(CERMET_PARAMS##arity) {              \
+    const Value list[arity] = CERMET_LIST##arity; \
+    return elementwise(Op::Enum, list);           \
   }
 #include "cermet/ops.def"
 
@@ -176,7 +176,8 @@ Value expand(const Value& x, std::span<const int64_t> shape) {
     fits = x->shape[d] == shape[rank - old + d] || x->shape[d] == 1;
   }
   if (!fits || !checked_numel(shape))
-    throw Error(fmt::format("expand: {} does not broadcast to {}", type_string(*x), to_string(shape)));
+    throw Error(
+        fmt::format("expand: {} does not broadcast to {}", type_string(*x), to_string(shape)));
   return view_of_source(x, map_of(x).reshape(aligned).expand(shape));
 }
 
@@ -193,7 +194,8 @@ Value slice(const Value& x, int64_t axis, std::optional<int64_t> start, std::opt
   const int64_t distance = step > 0 ? last - first : first - last;
   const int64_t stride = step > 0 ? step : -(step + 1) + 1;  // never overflows for step > INT64_MIN
   const int64_t count = distance <= 0 ? 0 : (distance - 1) / stride + 1;
-  return view_of_source(x, map_of(x).slice(axis, count > 0 ? first : 0, count, count > 1 ? step : 1));
+  return view_of_source(x,
+                        map_of(x).slice(axis, count > 0 ? first : 0, count, count > 1 ? step : 1));
 }
 
 Value flip(const Value& x, int64_t axis) {
@@ -277,8 +279,7 @@ Value matmul(const Value& a, const Value& b) {
   const Value right = b->shape.size() == 1 ? unsqueeze(b, 1) : b;
   const Shape &l = left->shape, &r = right->shape;
   const int64_t m = l[l.size() - 2], k = l.back(), n = r.back();
-  if (k != r[r.size() - 2])
-    fail(fmt::format("inner sizes differ, {} and {}", k, r[r.size() - 2]));
+  if (k != r[r.size() - 2]) fail(fmt::format("inner sizes differ, {} and {}", k, r[r.size() - 2]));
   const std::span<const int64_t> batch_l(l.data(), l.size() - 2), batch_r(r.data(), r.size() - 2);
   auto batch = broadcast_shapes(batch_l, batch_r);
   if (!batch || !checked_numel(*batch)) fail("batch sizes do not broadcast");
@@ -300,7 +301,8 @@ Value conv(const Value& x, const Value& w, std::span<const int64_t> stride,
 Value gather(const Value& x, const Value& index, int64_t axis) {
   return make(Op::Gather, {x, index}, AxisAttr{wrap_axis("gather", axis, x->shape.size())});
 }
-Value scatter(Combine combine, const Value& x, const Value& index, const Value& updates, int64_t axis) {
+Value scatter(Combine combine, const Value& x, const Value& index, const Value& updates,
+              int64_t axis) {
   axis = wrap_axis("scatter", axis, x->shape.size());
   return make(Op::Scatter, {x, index, updates}, CombineAttr{combine, axis});
 }
@@ -308,7 +310,8 @@ Value scatter(Combine combine, const Value& x, const Value& index, const Value& 
 Value concat(std::span<const Value> parts, int64_t axis) {
   if (parts.empty()) throw Error("cat: expects at least one tensor");
   axis = wrap_axis("cat", axis, parts[0]->shape.size());
-  return parts.size() == 1 ? parts[0] : make(Op::Concat, SmallVector<Value, 3>(parts), AxisAttr{axis});
+  return parts.size() == 1 ? parts[0]
+                           : make(Op::Concat, SmallVector<Value, 3>(parts), AxisAttr{axis});
 }
 
 Value argsort(const Value& x, int64_t axis, bool descending) {

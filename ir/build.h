@@ -1,7 +1,8 @@
 #pragma once
-// Building expressions: one function per op, with NumPy's broadcasting of shapes (as explicit views), negative axes, and
-// the compositions that the graph has no op for (matmul, mean, ...). Dtypes are never promoted here. All of these
-// throw Error. Used by gradient rules, passes, tests, and by the tensor functions, which add promotion.
+// Building expressions: one function per op, with NumPy's broadcasting of shapes (as explicit
+// views), negative axes, and the compositions that the graph has no op for (matmul, mean, ...).
+// Dtypes are never promoted here. All of these throw Error. Used by gradient rules, passes, tests,
+// and by the tensor functions, which add promotion.
 
 #include <span>
 
@@ -12,10 +13,10 @@ namespace cermet::ir {
 // Leaves.
 Value parameter(int64_t slot, DType dtype, const Shape& shape);
 Value data(std::shared_ptr<const Storage> storage, DType dtype, const Shape& shape);
-Value constant(DType dtype, const Shape& shape, double value);    // rounded to dtype
-Value constant(DType dtype, const Shape& shape, int64_t value);   // wrapped to dtype
+Value constant(DType dtype, const Shape& shape, double value);   // rounded to dtype
+Value constant(DType dtype, const Shape& shape, int64_t value);  // wrapped to dtype
 Value constant_bits(DType dtype, const Shape& shape, uint64_t bits);
-Value iota(int64_t count);  // i64 [count]
+Value iota(int64_t count);                 // i64 [count]
 Value like(const Value& x, double value);  // a constant of x's dtype and shape
 Value zeros_like(const Value& x);
 
@@ -35,9 +36,9 @@ std::optional<double> constant_value(const Node& node);
 Value elementwise(Op op, std::span<const Value> operands);
 
 inline Value operator-(const Value& x) { return neg(x); }
-#define CERMET_BINARY(symbol, name)                                                        \
-  inline Value operator symbol(const Value& x, const Value& y) { return name(x, y); }      \
-  inline Value operator symbol(const Value& x, double y) { return name(x, like(x, y)); }   \
+#define CERMET_BINARY(symbol, name)                                                      \
+  inline Value operator symbol(const Value& x, const Value& y) { return name(x, y); }    \
+  inline Value operator symbol(const Value& x, double y) { return name(x, like(x, y)); } \
   inline Value operator symbol(double x, const Value& y) { return name(like(y, x), y); }
 CERMET_BINARY(+, add)
 CERMET_BINARY(-, sub)
@@ -47,14 +48,16 @@ CERMET_BINARY(/, div)
 
 Value cast(const Value& x, DType dtype);  // x itself if it has that dtype
 Value bitcast(const Value& x, DType dtype);
-Value logical_not(const Value& x);        // x == 0, as bool
+Value logical_not(const Value& x);  // x == 0, as bool
 
-// Views. Views of views compose; a view of a constant is a constant where nothing is masked; an identity view is x.
+// Views. Views of views compose; a view of a constant is a constant where nothing is masked; an
+// identity view is x.
 Value view(const Value& x, const ViewMap& map);
 Value reshape(const Value& x, std::span<const int64_t> shape);  // one extent may be -1
 Value permute(const Value& x, std::span<const int64_t> order);
 Value transpose(const Value& x, int64_t axis1, int64_t axis2);
-Value expand(const Value& x, std::span<const int64_t> shape);   // broadcast to shape; new axes come first
+Value expand(const Value& x,
+             std::span<const int64_t> shape);  // broadcast to shape; new axes come first
 // Python's x[start:stop:step] on one axis; nothing stands for an omitted bound.
 Value slice(const Value& x, int64_t axis, std::optional<int64_t> start, std::optional<int64_t> stop,
             int64_t step = 1);
@@ -69,13 +72,16 @@ Value unfold(const Value& x, int64_t axis, int64_t size, int64_t stride, int64_t
 // Structured ops.
 Value reduce(Combine combine, const Value& x, std::span<const int64_t> axes, bool keepdim = false);
 Value arg_reduce(Combine combine, const Value& x, int64_t axis, bool keepdim = false);
-Value scan(Combine combine, const Value& x, int64_t axis, bool reverse = false, bool exclusive = false);
-Value dot(const Value& a, const Value& b);     // [B,M,K] x [B,K,N]
-Value matmul(const Value& a, const Value& b);  // NumPy's rules: vectors, matrices, broadcast batches
+Value scan(Combine combine, const Value& x, int64_t axis, bool reverse = false,
+           bool exclusive = false);
+Value dot(const Value& a, const Value& b);  // [B,M,K] x [B,K,N]
+Value matmul(const Value& a,
+             const Value& b);  // NumPy's rules: vectors, matrices, broadcast batches
 Value conv(const Value& x, const Value& w, std::span<const int64_t> stride,
            std::span<const int64_t> dilation);  // [G,N,C,...] x [G,O,C,...]
 Value gather(const Value& x, const Value& index, int64_t axis);
-Value scatter(Combine combine, const Value& x, const Value& index, const Value& updates, int64_t axis);
+Value scatter(Combine combine, const Value& x, const Value& index, const Value& updates,
+              int64_t axis);
 Value concat(std::span<const Value> parts, int64_t axis);
 Value argsort(const Value& x, int64_t axis, bool descending = false);
 
@@ -85,7 +91,8 @@ Value custom_gradient(const Value& result, std::span<const Value> inputs,
                       std::shared_ptr<const GradientRule> rule);
 Value barrier(const Value& x);
 
-// Sums over the axes in which `x` was broadcast, so that the result has `shape`: the transpose of expand.
+// Sums over the axes in which `x` was broadcast, so that the result has `shape`: the transpose of
+// expand.
 Value sum_to(const Value& x, const Shape& shape);
 
 // axis in [-rank, rank) as one in [0, rank); throws Error that names the op.

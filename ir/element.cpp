@@ -8,8 +8,8 @@
 namespace cermet::ir {
 namespace {
 
-// double -> float rounded to odd: a further rounding to fewer than 23 - 1 bits is then the rounding of the double itself
-// (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+// double -> float rounded to odd: a further rounding to fewer than 23 - 1 bits is then the rounding
+// of the double itself (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
 float to_float_odd(double value) {
   const float nearest = float(value);
   if (double(nearest) == value || std::isnan(value) || std::isinf(nearest)) {
@@ -28,7 +28,8 @@ template <class T>
 T saturate(double value) {
   if (std::isnan(value)) return 0;
   // 2^digits is exact as double; the maximum itself may not be.
-  if (value >= std::ldexp(1.0, std::numeric_limits<T>::digits)) return std::numeric_limits<T>::max();
+  if (value >= std::ldexp(1.0, std::numeric_limits<T>::digits))
+    return std::numeric_limits<T>::max();
   if (value <= double(std::numeric_limits<T>::min())) return std::numeric_limits<T>::min();
   return T(value);
 }
@@ -51,35 +52,49 @@ T value_of_bits(uint64_t bits) {
 
 uint64_t element_bits(DType dtype, double value) {
   return visit(dtype, [&]<class T>(T) -> uint64_t {
-    if constexpr (std::is_same_v<T, Float16>) return float_to_half_bits(to_float_odd(value));
-    else if constexpr (std::is_same_v<T, BFloat16>) return float_to_bfloat_bits(to_float_odd(value));
-    else if constexpr (std::is_same_v<T, bool>) return value != 0;
-    else if constexpr (std::is_integral_v<T>) return bits_of_value(saturate<T>(value));
-    else return bits_of_value(T(value));
+    if constexpr (std::is_same_v<T, Float16>)
+      return float_to_half_bits(to_float_odd(value));
+    else if constexpr (std::is_same_v<T, BFloat16>)
+      return float_to_bfloat_bits(to_float_odd(value));
+    else if constexpr (std::is_same_v<T, bool>)
+      return value != 0;
+    else if constexpr (std::is_integral_v<T>)
+      return bits_of_value(saturate<T>(value));
+    else
+      return bits_of_value(T(value));
   });
 }
 
 uint64_t element_bits(DType dtype, int64_t value) {
   return visit(dtype, [&]<class T>(T) -> uint64_t {
-    if constexpr (std::is_same_v<T, bool>) return value != 0;
-    else if constexpr (std::is_integral_v<T>) return bits_of_value(T(value));
-    else if constexpr (std::is_same_v<T, float>) return bits_of_value(float(value));
-    else return element_bits(dtype, double(value));
+    if constexpr (std::is_same_v<T, bool>)
+      return value != 0;
+    else if constexpr (std::is_integral_v<T>)
+      return bits_of_value(T(value));
+    else if constexpr (std::is_same_v<T, float>)
+      return bits_of_value(float(value));
+    else
+      return element_bits(dtype, double(value));
   });
 }
 
 double element_to_double(DType dtype, uint64_t bits) {
   return visit(dtype, [&]<class T>(T) -> double {
-    if constexpr (std::is_same_v<T, bool>) return double(bits != 0);
-    else return double(value_of_bits<T>(bits));
+    if constexpr (std::is_same_v<T, bool>)
+      return double(bits != 0);
+    else
+      return double(value_of_bits<T>(bits));
   });
 }
 
 int64_t element_to_int(DType dtype, uint64_t bits) {
   return visit(dtype, [&]<class T>(T) -> int64_t {
-    if constexpr (std::is_same_v<T, bool>) return bits != 0;
-    else if constexpr (std::is_integral_v<T>) return int64_t(value_of_bits<T>(bits));
-    else return saturate<int64_t>(double(value_of_bits<T>(bits)));
+    if constexpr (std::is_same_v<T, bool>)
+      return bits != 0;
+    else if constexpr (std::is_integral_v<T>)
+      return int64_t(value_of_bits<T>(bits));
+    else
+      return saturate<int64_t>(double(value_of_bits<T>(bits)));
   });
 }
 
@@ -88,7 +103,9 @@ double round_to(DType dtype, double value) {
   return element_to_double(dtype, element_bits(dtype, value));
 }
 
-int64_t wrap_to(DType dtype, int64_t value) { return element_to_int(dtype, element_bits(dtype, value)); }
+int64_t wrap_to(DType dtype, int64_t value) {
+  return element_to_int(dtype, element_bits(dtype, value));
+}
 
 uint64_t load_bits(DType dtype, const void* data, int64_t i) {
   uint64_t bits = 0;

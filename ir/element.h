@@ -1,5 +1,6 @@
 #pragma once
-// One element of any dtype, outside of a typed buffer: its bits, its value as double or int64, and the roundings between.
+// One element of any dtype, outside of a typed buffer: its bits, its value as double or int64, and
+// the roundings between.
 
 #include <cstdint>
 
@@ -7,7 +8,8 @@
 
 namespace cermet::ir {
 
-// Rounds to nearest even in a float dtype; in an integer dtype truncates and saturates, NaN gives 0; bool is != 0.
+// Rounds to nearest even in a float dtype; in an integer dtype truncates and saturates, NaN gives
+// 0; bool is != 0.
 uint64_t element_bits(DType dtype, double value);
 // Wraps to an integer dtype (two's complement), rounds to a float dtype; bool is != 0.
 uint64_t element_bits(DType dtype, int64_t value);
@@ -17,7 +19,8 @@ double element_to_double(DType dtype, uint64_t bits);
 // The integer value; u64 as its two's complement bits; bool 0 or 1; floats truncate as above.
 int64_t element_to_int(DType dtype, uint64_t bits);
 
-// value after rounding to a float dtype; the double to f16 and bf16 step rounds once, not through float.
+// value after rounding to a float dtype; the double to f16 and bf16 step rounds once, not through
+// float.
 double round_to(DType dtype, double value);
 // value after wrapping to an integer dtype or bool.
 int64_t wrap_to(DType dtype, int64_t value);

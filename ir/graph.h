@@ -1,6 +1,6 @@
 #pragma once
-// A graph: the expressions of its results over its parameters. It is what passes take and return, what is printed
-// and parsed, verified, interpreted and compiled.
+// A graph: the expressions of its results over its parameters. It is what passes take and return,
+// what is printed and parsed, verified, interpreted and compiled.
 
 #include <functional>
 #include <unordered_map>
@@ -15,13 +15,14 @@ struct Graph {
   std::vector<Value> results;
 };
 
-// Every node that the roots need, each once, operands before users; the order is a function of the graph only. A node for
-// which `stop` returns true is listed, but its operands are not visited.
-std::vector<const Node*> topological_order(
-    std::span<const Value> roots, const std::function<bool(const Node&)>& stop = nullptr);
+// Every node that the roots need, each once, operands before users; the order is a function of the
+// graph only. A node for which `stop` returns true is listed, but its operands are not visited.
+std::vector<const Node*> topological_order(std::span<const Value> roots,
+                                           const std::function<bool(const Node&)>& stop = nullptr);
 
-// Rebuilds what the roots need, operands first. `rule` gets each old node with its new operands and returns the node
-// that replaces it; an empty Value stands for "the same op on the new operands" (the old node if none changed).
+// Rebuilds what the roots need, operands first. `rule` gets each old node with its new operands and
+// returns the node that replaces it; an empty Value stands for "the same op on the new operands"
+// (the old node if none changed).
 class Rewriter {
  public:
   using Rule = std::function<Value(const Node& node, std::span<const Value> operands)>;

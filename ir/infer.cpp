@@ -19,8 +19,7 @@ std::string types(std::span<const Value> operands) {
 }
 
 void expect_count(Op op, std::span<const Value> operands, size_t count) {
-  if (operands.size() != count)
-    fail(op, "expects {} operands, got {}", count, operands.size());
+  if (operands.size() != count) fail(op, "expects {} operands, got {}", count, operands.size());
   for (const Value& v : operands)
     if (!v) fail(op, "an operand is empty");
 }
@@ -71,8 +70,8 @@ Type reduce(std::span<const Value> operands, const ReduceAttr& attr) {
   for (size_t d = 0; d < x.shape.size(); ++d) {
     if (next < attr.axes.size() && attr.axes[next] == int64_t(d)) {
       if (extremum && x.shape[d] == 0)
-        fail(Op::Reduce, "{} over axis {} of {}, which is empty, has no value", name(attr.combine), d,
-             type_string(x));
+        fail(Op::Reduce, "{} over axis {} of {}, which is empty, has no value", name(attr.combine),
+             d, type_string(x));
       ++next;
     } else {
       shape.push_back(x.shape[d]);
@@ -198,7 +197,9 @@ Type infer(Op op, std::span<const Value> operands, const Attr& attr, std::option
         fail(op, "{} ({})", *why, type_string(*operands[0]));
       return {operands[0]->dtype, valid_shape(op, map.shape())};
     }
-    case Op::Reduce: expect_count(op, operands, 1); return reduce(operands, expect<ReduceAttr>(op, attr));
+    case Op::Reduce:
+      expect_count(op, operands, 1);
+      return reduce(operands, expect<ReduceAttr>(op, attr));
     case Op::ArgReduce: {
       expect_count(op, operands, 1);
       const auto& a = expect<CombineAttr>(op, attr);
@@ -231,7 +232,8 @@ Type infer(Op op, std::span<const Value> operands, const Attr& attr, std::option
       const auto& a = expect<CombineAttr>(op, attr);
       expect_index(op, *operands[0], *operands[1], a.axis);
       if (operands[2]->shape != operands[1]->shape || operands[2]->dtype != operands[0]->dtype)
-        fail(op, "updates must have the index's shape and the target's dtype ({})", types(operands));
+        fail(op, "updates must have the index's shape and the target's dtype ({})",
+             types(operands));
       if (is_bool(operands[0]->dtype) && a.combine != Combine::Set)
         fail(op, "{} is not defined for bool", name(a.combine));
       return {operands[0]->dtype, operands[0]->shape};

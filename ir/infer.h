@@ -1,6 +1,7 @@
 #pragma once
-// Dtype and shape of a node from its op, operands and attributes, with all checks that need nothing else. Strict: no
-// promotion and no broadcasting, which ir/build.h and the tensor functions do before.
+// Dtype and shape of a node from its op, operands and attributes, with all checks that need nothing
+// else. Strict: no promotion and no broadcasting, which ir/build.h and the tensor functions do
+// before.
 
 #include "ir/node.h"
 

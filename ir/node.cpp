@@ -38,7 +38,9 @@ struct AttrHash {
     }
     return h;
   }
-  uint64_t operator()(const ReduceAttr& a) const { return mix(uint64_t(a.combine), hash_of(a.axes)); }
+  uint64_t operator()(const ReduceAttr& a) const {
+    return mix(uint64_t(a.combine), hash_of(a.axes));
+  }
   uint64_t operator()(const AxisAttr& a) const { return uint64_t(a.axis); }
   uint64_t operator()(const CombineAttr& a) const {
     return mix(uint64_t(a.combine), uint64_t(a.axis));
@@ -46,7 +48,9 @@ struct AttrHash {
   uint64_t operator()(const ScanAttr& a) const {
     return mix(mix(uint64_t(a.combine), uint64_t(a.axis)), uint64_t(a.reverse * 2 + a.exclusive));
   }
-  uint64_t operator()(const ConvAttr& a) const { return mix(hash_of(a.stride), hash_of(a.dilation)); }
+  uint64_t operator()(const ConvAttr& a) const {
+    return mix(hash_of(a.stride), hash_of(a.dilation));
+  }
   uint64_t operator()(const SortAttr& a) const { return mix(uint64_t(a.axis), a.descending); }
   uint64_t operator()(const LeafAttr& a) const { return uint64_t(a.variable.get()); }
   uint64_t operator()(const CustomGradientAttr& a) const { return uint64_t(a.rule.get()); }
@@ -57,15 +61,16 @@ bool same_expression(const Node& a, const Node& b) {
          a.operands == b.operands && a.attr == b.attr;
 }
 
-// The intern table: weak pointers, sharded so that threads rarely meet. A node whose count fell to zero is
-// dead even while it is still listed: lookup never revives it, its last owner removes it.
+// The intern table: weak pointers, sharded so that threads rarely meet. A node whose count fell to
+// zero is dead even while it is still listed: lookup never revives it, its last owner removes it.
 struct Shard {
   std::mutex mutex;
   std::unordered_multimap<uint64_t, const Node*> nodes;
 };
 constexpr size_t shard_count = 64;
 std::array<Shard, shard_count>& shards() {
-  static auto* table = new std::array<Shard, shard_count>;  // lives as long as the last static Value
+  static auto* table =
+      new std::array<Shard, shard_count>;  // lives as long as the last static Value
   return *table;
 }
 Shard& shard_of(uint64_t hash) { return shards()[hash % shard_count]; }
@@ -73,7 +78,8 @@ Shard& shard_of(uint64_t hash) { return shards()[hash % shard_count]; }
 bool retain_if_alive(const Node& node) {
   int64_t count = node.references.load(std::memory_order_relaxed);
   while (count > 0)
-    if (node.references.compare_exchange_weak(count, count + 1, std::memory_order_acquire)) return true;
+    if (node.references.compare_exchange_weak(count, count + 1, std::memory_order_acquire))
+      return true;
   return false;
 }
 

@@ -1,15 +1,18 @@
 #pragma once
-// Nodes of the tensor graph. A node is an immutable expression: op, dtype, shape, attributes, operands. Equal
-// expressions are one node (hash-consing), so comparing expressions is comparing pointers and common
-// subexpressions are shared from the start.
+// Nodes of the tensor graph. A node is an immutable expression: op, dtype, shape, attributes,
+// operands. Equal expressions are one node (hash-consing), so comparing expressions is comparing
+// pointers and common subexpressions are shared from the start.
 //
 // Invariants:
 //   - dtype and shape follow from op, attributes and operands (ir/infer.h); make() computes them.
 //   - All operands of an elementwise op have one shape; broadcasting is an explicit View.
-//   - Nothing recurses over operands: not destruction, not traversal (chains of a million nodes are normal).
-//   - The only thing of a node that ever changes is its value: the buffer with its elements once they were computed.
+//   - Nothing recurses over operands: not destruction, not traversal (chains of a million nodes are
+//   normal).
+//   - The only thing of a node that ever changes is its value: the buffer with its elements once
+//   they were computed.
 //
-// The intern table is process-wide. It is a memo without behaviour of its own: no result depends on what it holds.
+// The intern table is process-wide. It is a memo without behaviour of its own: no result depends on
+// what it holds.
 
 #include <atomic>
 #include <memory>
@@ -57,8 +60,9 @@ class Storage {
   virtual bool borrowed() const { return false; }
 };
 
-// The rule of a custom gradient: from operands (of the CustomGradient node, without the first), its result and the
-// adjoint of its result to the adjoints of those operands; an empty Value means no gradient.
+// The rule of a custom gradient: from operands (of the CustomGradient node, without the first), its
+// result and the adjoint of its result to the adjoints of those operands; an empty Value means no
+// gradient.
 class GradientRule {
  public:
   virtual ~GradientRule() = default;
@@ -66,7 +70,8 @@ class GradientRule {
                                                const Value& adjoint) const = 0;
 };
 
-// Whom the gradient of a Leaf belongs to. The runtime derives from it; its address is the variable's identity.
+// Whom the gradient of a Leaf belongs to. The runtime derives from it; its address is the
+// variable's identity.
 class Variable {
  public:
   virtual ~Variable() = default;
@@ -127,14 +132,14 @@ struct CustomGradientAttr {
   friend bool operator==(const CustomGradientAttr&, const CustomGradientAttr&) = default;
 };
 
-using Attr = std::variant<std::monostate, ParameterAttr, DataAttr, ConstantAttr, ViewAttr, ReduceAttr,
-                          AxisAttr, CombineAttr, ScanAttr, ConvAttr, SortAttr, LeafAttr,
-                          CustomGradientAttr>;
+using Attr =
+    std::variant<std::monostate, ParameterAttr, DataAttr, ConstantAttr, ViewAttr, ReduceAttr,
+                 AxisAttr, CombineAttr, ScanAttr, ConvAttr, SortAttr, LeafAttr, CustomGradientAttr>;
 
 struct Node {
   Op op;
   DType dtype;
-  bool requires_grad = false;   // a Leaf is among what it is computed from (StopGradient hides them)
+  bool requires_grad = false;  // a Leaf is among what it is computed from (StopGradient hides them)
   bool reads_borrowed = false;  // depends on memory of someone else
   Shape shape;
   SmallVector<Value, 3> operands;
@@ -148,17 +153,19 @@ struct Node {
   const ViewMap& view() const { return *as<ViewAttr>().map; }
   int64_t numel() const { return cermet::numel(shape); }
 
-  // The computed elements, if there are any. Both are safe from several threads; the first value stays.
+  // The computed elements, if there are any. Both are safe from several threads; the first value
+  // stays.
   std::shared_ptr<const Storage> value() const;
   void set_value(std::shared_ptr<const Storage> storage) const;
 
   mutable std::atomic<int64_t> references{0};
-  mutable std::shared_ptr<const Storage> computed;  // guarded by a lock inside value() and set_value()
+  mutable std::shared_ptr<const Storage>
+      computed;  // guarded by a lock inside value() and set_value()
 };
 
-// The node for this expression: the one that exists or a new one. Checks operands and attributes and infers dtype and
-// shape; throws Error. For Parameter, Data, Constant, Cast and Bitcast `dtype` says the result's dtype, for the
-// first three and Iota `shape` its shape.
+// The node for this expression: the one that exists or a new one. Checks operands and attributes
+// and infers dtype and shape; throws Error. For Parameter, Data, Constant, Cast and Bitcast `dtype`
+// says the result's dtype, for the first three and Iota `shape` its shape.
 Value make(Op op, SmallVector<Value, 3> operands, Attr attr = {},
            std::optional<DType> dtype = std::nullopt, const Shape& shape = {});
 

@@ -1,5 +1,6 @@
 #pragma once
-// The ops of the graph: the structural ones below and the elementwise ones of include/cermet/ops.def.
+// The ops of the graph: the structural ones below and the elementwise ones of
+// include/cermet/ops.def.
 
 #include <cstdint>
 #include <optional>
@@ -9,49 +10,48 @@
 
 namespace cermet::ir {
 
-// The structural ops: X(Enum, name). Each has one case in a few switches that have no default, so that the compiler
-// points at what is missing when one is added: infer, verify, text, interpreter, gradient, lowering.
+// The structural ops: X(Enum, name). Each has one case in a few switches that have no default, so
+// that the compiler points at what is missing when one is added: infer, verify, text, interpreter,
+// gradient, lowering.
 //   Parameter   input number `slot` of a graph
 //   Data        a buffer that exists
 //   Constant    one value everywhere
 //   Iota        i64 [n]: element i is i
-//   Cast        conversion to another dtype: to bool is != 0; float to integer truncates, saturates, NaN gives 0
-//   Bitcast     the same bits as another dtype of the same size
-//   View        a composed index map (ir/view.h); elements outside of its valid box are 0
-//   Reduce      sum, prod, max or min over axes, which disappear
-//   ArgReduce   i64 position of the first max or min along an axis, which disappears; NaN wins
-//   Scan        running sum, prod, max or min along an axis
-//   Dot         [B,M,K] x [B,K,N] -> [B,M,N]
-//   Conv        [G,N,C,spatial...] x [G,O,C,window...] -> [G,N,O,spatial...]: windows at `stride`, taps
+//   Cast        conversion to another dtype: to bool is != 0; float to integer truncates,
+//   saturates, NaN gives 0 Bitcast     the same bits as another dtype of the same size View a
+//   composed index map (ir/view.h); elements outside of its valid box are 0 Reduce      sum, prod,
+//   max or min over axes, which disappear ArgReduce   i64 position of the first max or min along an
+//   axis, which disappears; NaN wins Scan        running sum, prod, max or min along an axis Dot
+//   [B,M,K] x [B,K,N] -> [B,M,N] Conv        [G,N,C,spatial...] x [G,O,C,window...] ->
+//   [G,N,O,spatial...]: windows at `stride`, taps
 //               `dilation` apart, no padding (padding is a View before it), no flip
 //   Gather      out[i] = x[i with i[axis] replaced by index[i]]; index is i64 of the result's shape
-//   Scatter     x with updates written or combined at index along an axis; equal to a loop over updates in order
-//   Concat      operands one after the other along an axis
-//   ArgSort     i64 positions that sort along an axis, stable; NaN last
-//   Leaf        identity that marks a variable: gradients are asked for it
-//   StopGradient identity without a gradient
-//   CustomGradient  identity of operand 0, whose adjoint goes to the other operands through a rule of the user
-//   Barrier     identity that fusion does not cross
-#define CERMET_STRUCTURAL_OPS(X)       \
-  X(Parameter, parameter)              \
-  X(Data, data)                        \
-  X(Constant, constant)                \
-  X(Iota, iota)                        \
-  X(Cast, cast)                        \
-  X(Bitcast, bitcast)                  \
-  X(View, view)                        \
-  X(Reduce, reduce)                    \
-  X(ArgReduce, arg_reduce)             \
-  X(Scan, scan)                        \
-  X(Dot, dot)                          \
-  X(Conv, conv)                        \
-  X(Gather, gather)                    \
-  X(Scatter, scatter)                  \
-  X(Concat, concat)                    \
-  X(ArgSort, argsort)                  \
-  X(Leaf, leaf)                        \
-  X(StopGradient, stop_gradient)       \
-  X(CustomGradient, custom_gradient)   \
+//   Scatter     x with updates written or combined at index along an axis; equal to a loop over
+//   updates in order Concat      operands one after the other along an axis ArgSort     i64
+//   positions that sort along an axis, stable; NaN last Leaf        identity that marks a variable:
+//   gradients are asked for it StopGradient identity without a gradient CustomGradient  identity of
+//   operand 0, whose adjoint goes to the other operands through a rule of the user Barrier identity
+//   that fusion does not cross
+#define CERMET_STRUCTURAL_OPS(X)     \
+  X(Parameter, parameter)            \
+  X(Data, data)                      \
+  X(Constant, constant)              \
+  X(Iota, iota)                      \
+  X(Cast, cast)                      \
+  X(Bitcast, bitcast)                \
+  X(View, view)                      \
+  X(Reduce, reduce)                  \
+  X(ArgReduce, arg_reduce)           \
+  X(Scan, scan)                      \
+  X(Dot, dot)                        \
+  X(Conv, conv)                      \
+  X(Gather, gather)                  \
+  X(Scatter, scatter)                \
+  X(Concat, concat)                  \
+  X(ArgSort, argsort)                \
+  X(Leaf, leaf)                      \
+  X(StopGradient, stop_gradient)     \
+  X(CustomGradient, custom_gradient) \
   X(Barrier, barrier)
 
 enum class Op : uint8_t {
@@ -77,7 +77,7 @@ constexpr bool is_elementwise(Op op) { return size_t(op) >= structural_op_count;
 // How reductions, scans and scatters combine two elements. Set (scatter only): the later one.
 enum class Combine : uint8_t { Sum, Prod, Max, Min, Set };
 
-std::string_view name(Combine combine);                       // "sum"
+std::string_view name(Combine combine);  // "sum"
 std::optional<Combine> parse_combine(std::string_view text);
 
 // Dtypes that an elementwise op accepts. Number: integers and floats; Bits: bool and integers.

@@ -29,8 +29,9 @@ std::pair<int64_t, int64_t> valid_steps(int64_t start, int64_t count, int64_t st
 
 bool full(const StridedMap& m, size_t d) { return m.begin[d] == 0 && m.end[d] == m.shape[d]; }
 
-// Reshapes one strided map, if the result is again one strided map. Works on groups of axes, from the left, whose
-// element counts agree; within a group the old axes must merge into one run and the new axes split that run.
+// Reshapes one strided map, if the result is again one strided map. Works on groups of axes, from
+// the left, whose element counts agree; within a group the old axes must merge into one run and the
+// new axes split that run.
 std::optional<StridedMap> reshape_strided(const StridedMap& m, std::span<const int64_t> shape) {
   StridedMap out;
   out.shape = Shape(shape);
@@ -59,7 +60,8 @@ std::optional<StridedMap> reshape_strided(const StridedMap& m, std::span<const i
         new_count *= shape[j_end++];
       }
     }
-    // Merge the old axes of the group, ignoring those of extent 1, into (extent, stride, valid interval).
+    // Merge the old axes of the group, ignoring those of extent 1, into (extent, stride, valid
+    // interval).
     int64_t extent = 1, stride = 0, begin = 0, end = 1;
     bool first = true;
     for (size_t d = i; d < i_end; ++d) {
@@ -102,8 +104,9 @@ std::optional<StridedMap> reshape_strided(const StridedMap& m, std::span<const i
   return out;
 }
 
-// outer over inner as one strided map, where every axis of outer moves along a single axis of inner without
-// leaving it. Axes of outer that share an axis of inner may do so only where inner is unmasked over their range.
+// outer over inner as one strided map, where every axis of outer moves along a single axis of inner
+// without leaving it. Axes of outer that share an axis of inner may do so only where inner is
+// unmasked over their range.
 std::optional<StridedMap> merge(const StridedMap& outer, const StridedMap& inner) {
   if (inner.is_contiguous()) return outer;
   if (outer.never_valid()) {
@@ -130,7 +133,8 @@ std::optional<StridedMap> merge(const StridedMap& outer, const StridedMap& inner
     const int64_t count = outer.end[d] - outer.begin[d];
     const int64_t stride = std::abs(outer.strides[d]);
     if (count <= 1 || stride == 0) continue;
-    // The axis with the largest row-major stride that divides this stride and has room for the walk.
+    // The axis with the largest row-major stride that divides this stride and has room for the
+    // walk.
     bool found = false;
     for (size_t a = 0; a < rank && !found; ++a) {
       if (inner.shape[a] == 1 || stride % row[a] != 0) continue;
@@ -235,8 +239,8 @@ bool ViewMap::never_valid() const {
   return false;
 }
 
-// Canonical form, so that equal maps compare equal more often: axes of extent 1 have stride 0, levels that can merge
-// are merged.
+// Canonical form, so that equal maps compare equal more often: axes of extent 1 have stride 0,
+// levels that can merge are merged.
 void ViewMap::normalise() {
   for (size_t i = 0; i + 1 < levels_.size();) {
     if (auto one = merge(levels_[i], levels_[i + 1])) {
@@ -312,7 +316,8 @@ ViewMap ViewMap::pad(int64_t axis, int64_t before, int64_t after) const {
 ViewMap ViewMap::reshape(std::span<const int64_t> shape) const {
   ViewMap out = *this;
   if (std::ranges::equal(shape, out.shape())) return out;
-  if (out.levels_.size() > 1 && out.levels_[0].is_contiguous()) out.levels_.erase(out.levels_.begin());
+  if (out.levels_.size() > 1 && out.levels_[0].is_contiguous())
+    out.levels_.erase(out.levels_.begin());
   if (auto one = reshape_strided(out.levels_[0], shape))
     out.levels_[0] = std::move(*one);
   else
@@ -324,8 +329,7 @@ ViewMap ViewMap::reshape(std::span<const int64_t> shape) const {
 ViewMap ViewMap::diagonal(int64_t offset, int64_t axis1, int64_t axis2) const {
   const int64_t row = std::max<int64_t>(-offset, 0), column = std::max<int64_t>(offset, 0);
   const size_t a = size_t(axis1), b = size_t(axis2);
-  const int64_t count =
-      std::max<int64_t>(0, std::min(shape()[a] - row, shape()[b] - column));
+  const int64_t count = std::max<int64_t>(0, std::min(shape()[a] - row, shape()[b] - column));
   ViewMap out = *this;
   StridedMap& m = out.levels_[0];
   const auto [begin1, end1] = valid_steps(row, count, 1, m.begin[a], m.end[a]);
@@ -346,7 +350,8 @@ ViewMap ViewMap::unfold(int64_t axis, int64_t size, int64_t stride, int64_t dila
   const int64_t reach = (size - 1) * dilation + 1;
   const int64_t count = shape()[d] < reach ? 0 : (shape()[d] - reach) / stride + 1;
   ViewMap out = *this;
-  // Two axes along one axis need an unmasked walk: where this one is masked, a level of its own keeps the mask.
+  // Two axes along one axis need an unmasked walk: where this one is masked, a level of its own
+  // keeps the mask.
   if (!full(out.levels_[0], d))
     out.levels_.insert(out.levels_.begin(), StridedMap::contiguous(shape()));
   StridedMap& m = out.levels_[0];
@@ -403,4 +408,4 @@ std::optional<std::string> verify_view(const ViewMap& map, int64_t source_elemen
   return std::nullopt;
 }
 
-}  // }  // namespace cermet::ir
+}  // namespace cermet::ir

@@ -14,19 +14,19 @@ namespace cermet {
 enum class DTypeKind : uint8_t { Bool, Unsigned, Signed, Float };
 
 // Legend: X(Enum, text name, PyTorch's name, C++ type, kind). Order within a kind is by width.
-#define CERMET_DTYPES(X)                     \
-  X(Bool, "bool", "bool", bool, Bool)        \
-  X(U8, "u8", "uint8", uint8_t, Unsigned)    \
-  X(U16, "u16", "uint16", uint16_t, Unsigned) \
-  X(U32, "u32", "uint32", uint32_t, Unsigned) \
-  X(U64, "u64", "uint64", uint64_t, Unsigned) \
-  X(I8, "i8", "int8", int8_t, Signed)        \
-  X(I16, "i16", "int16", int16_t, Signed)    \
-  X(I32, "i32", "int32", int32_t, Signed)    \
-  X(I64, "i64", "int64", int64_t, Signed)    \
-  X(F16, "f16", "float16", Float16, Float)   \
+#define CERMET_DTYPES(X)                       \
+  X(Bool, "bool", "bool", bool, Bool)          \
+  X(U8, "u8", "uint8", uint8_t, Unsigned)      \
+  X(U16, "u16", "uint16", uint16_t, Unsigned)  \
+  X(U32, "u32", "uint32", uint32_t, Unsigned)  \
+  X(U64, "u64", "uint64", uint64_t, Unsigned)  \
+  X(I8, "i8", "int8", int8_t, Signed)          \
+  X(I16, "i16", "int16", int16_t, Signed)      \
+  X(I32, "i32", "int32", int32_t, Signed)      \
+  X(I64, "i64", "int64", int64_t, Signed)      \
+  X(F16, "f16", "float16", Float16, Float)     \
   X(BF16, "bf16", "bfloat16", BFloat16, Float) \
-  X(F32, "f32", "float32", float, Float)     \
+  X(F32, "f32", "float32", float, Float)       \
   X(F64, "f64", "float64", double, Float)
 
 enum class DType : uint8_t {
@@ -74,9 +74,9 @@ constexpr std::optional<DType> parse_dtype(std::string_view text) {
 
 template <class T>
 struct DTypeOf;
-#define X(Enum, name, torch, type, kind) \
-  template <>                            \
-  struct DTypeOf<type> {                 \
+#define X(Enum, name, torch, type, kind)        \
+  template <>                                   \
+  struct DTypeOf<type> {                        \
     static constexpr DType value = DType::Enum; \
   };
 CERMET_DTYPES(X)
@@ -98,7 +98,8 @@ inline constexpr DType dtype_of = DTypeOf<T>::value;
 template <class T>
 concept Element = requires { DTypeOf<T>::value; };
 
-// Calls f with a value-initialised object of the dtype's C++ type: visit(dtype, [](auto zero) { ... }).
+// Calls f with a value-initialised object of the dtype's C++ type: visit(dtype, [](auto zero) { ...
+// }).
 template <class F>
 constexpr decltype(auto) visit(DType dtype, F&& f) {
   switch (dtype) {
@@ -110,9 +111,10 @@ constexpr decltype(auto) visit(DType dtype, F&& f) {
   __builtin_unreachable();
 }
 
-// The result dtype of a binary op on two tensors. PyTorch's lattice (torch.promote_types): bool < unsigned
-// < signed < float; u8 with a signed type gives the next wider signed type; f16 with bf16 gives f32; an
-// integer with a float gives the float. Where PyTorch has no answer (u64 with a signed type) NumPy's: f64.
+// The result dtype of a binary op on two tensors. PyTorch's lattice (torch.promote_types): bool <
+// unsigned < signed < float; u8 with a signed type gives the next wider signed type; f16 with bf16
+// gives f32; an integer with a float gives the float. Where PyTorch has no answer (u64 with a
+// signed type) NumPy's: f64.
 constexpr DType promote(DType a, DType b) {
   if (a == b) return a;
   const DTypeInfo &x = info(a), &y = info(b);

@@ -1,7 +1,7 @@
 #pragma once
-// The three exceptions of Cermet. Nothing in the library calls abort() or exit(); whatever goes wrong
-// arrives as one of these, and what() is complete: it names the op, the shapes or values, and where
-// the user's program made the call.
+// The three exceptions of Cermet. Nothing in the library calls abort() or exit(); whatever goes
+// wrong arrives as one of these, and what() is complete: it names the op, the shapes or values, and
+// where the user's program made the call.
 
 #include <source_location>
 #include <stdexcept>
@@ -12,7 +12,8 @@ namespace cermet {
 using SourceLocation = std::source_location;
 
 // The caller's mistake, thrown by the call that made it.
-// what() is "<op>: <what is wrong>, <the values> [file:line]"; the bracket is absent when no location is known.
+// what() is "<op>: <what is wrong>, <the values> [file:line]"; the bracket is absent when no
+// location is known.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message) : std::runtime_error(message) {}

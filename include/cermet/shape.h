@@ -19,10 +19,12 @@ std::optional<int64_t> checked_numel(std::span<const int64_t> shape);
 // The product of the extents of a shape that is known to be valid.
 int64_t numel(std::span<const int64_t> shape);
 
-// Row-major strides in elements: the last is 1. Extents of 0 count as 1, so that strides stay meaningful.
+// Row-major strides in elements: the last is 1. Extents of 0 count as 1, so that strides stay
+// meaningful.
 Strides row_major_strides(std::span<const int64_t> shape);
 
-// NumPy's broadcasting rule: align at the right, each pair equal or one of them 1. Nothing if they do not fit.
+// NumPy's broadcasting rule: align at the right, each pair equal or one of them 1. Nothing if they
+// do not fit.
 std::optional<Shape> broadcast_shapes(std::span<const int64_t> a, std::span<const int64_t> b);
 
 // "[2,3]"; "[]" for rank 0.

@@ -1,6 +1,6 @@
 #pragma once
-// A vector that keeps its first N elements inside itself. Shapes, strides and operand lists are nearly
-// always short, and there are millions of them.
+// A vector that keeps its first N elements inside itself. Shapes, strides and operand lists are
+// nearly always short, and there are millions of them.
 
 #include <algorithm>
 #include <cstdint>
