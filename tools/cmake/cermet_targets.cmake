@@ -4,6 +4,10 @@
 function(cermet_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic
                                            $<$<BOOL:${CERMET_WERROR}>:-Werror>)
+  # gcc's own manual: sanitizers make it warn about paths that are not there.
+  if(CERMET_SANITIZE)
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+  endif()
 endfunction()
 
 # cermet_layer(<target> [PUBLIC <libraries>] [PRIVATE <libraries>] SOURCES <files>)
@@ -32,17 +36,31 @@ function(cermet_program target)
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES})
 endfunction()
 
-# cermet_test(<target> [LIBRARIES <libraries>] SOURCES <files>)
+# cermet_test(<target> [THREADED] [LIBRARIES <libraries>] SOURCES <files>)
 # One Catch2 binary; each test case becomes one ctest test. Nothing is built while SOURCES is empty.
+# THREADED: worth running under ThreadSanitizer, whose build leaves the others out.
 function(cermet_test target)
-  cmake_parse_arguments(arg "" "" "LIBRARIES;SOURCES" ${ARGN})
-  if(NOT arg_SOURCES)
+  cmake_parse_arguments(arg "THREADED" "" "LIBRARIES;SOURCES" ${ARGN})
+  if(NOT arg_SOURCES OR (CERMET_SANITIZE STREQUAL "thread" AND NOT arg_THREADED))
     return()
   endif()
   cermet_program(${target} LIBRARIES cermet_test_support ${arg_LIBRARIES} SOURCES ${arg_SOURCES})
   # As its precompiled header: an executable would get -fPIE, which a library's header has not.
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   target_precompile_headers(${target} REUSE_FROM cermet_test_support)
-  catch_discover_tests(${target} TEST_PREFIX "${target}: "
-                       PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED: " TIMEOUT 600 LABELS ${target})
+
+  set(prefix "${target}: ")
+  if(CERMET_SANITIZE STREQUAL "thread")
+    set(prefix "tsan: ${target}: ")
+  elseif(CERMET_SANITIZE)
+    set(prefix "asan: ${target}: ")
+  endif()
+  # LLVM is not instrumented, so containers that it fills look overflown to AddressSanitizer.
+  set(environment
+    ASAN_OPTIONS=detect_container_overflow=0:strict_init_order=1
+    UBSAN_OPTIONS=print_stacktrace=1
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
+  catch_discover_tests(${target} TEST_PREFIX ${prefix}
+    PROPERTIES ENVIRONMENT "${environment}" SKIP_REGULAR_EXPRESSION "SKIPPED: "
+               TIMEOUT 600 LABELS ${target})
 endfunction()
