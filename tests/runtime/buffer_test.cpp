@@ -119,7 +119,8 @@ TEST_CASE("buffer: copies share, the last handle frees") {
   CHECK_FALSE(a);  // NOLINT(bugprone-use-after-move): a moved-from buffer is empty, promised
   CHECK(a.data() == nullptr);
   CHECK(a.bytes() == 0);
-  b = b;
+  const Buffer& same = b;
+  b = same;
   CHECK(b.unique());
   CHECK(allocator.stats().live_bytes == 256);
   b = {};
