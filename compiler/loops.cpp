@@ -1,0 +1,23 @@
+#include "compiler/loops.h"
+
+#include <array>
+
+namespace cermet::compiler::loops {
+namespace {
+
+struct Row {
+  std::string_view name;
+  OpcodeClass kind;
+};
+constexpr auto table = std::to_array<Row>({
+#define X(Enum, text, kind) {#text, OpcodeClass::kind},
+    CERMET_LOOP_OPCODES(X)
+#undef X
+});
+
+}  // namespace
+
+std::string_view name(Opcode op) { return table[size_t(op)].name; }
+OpcodeClass class_of(Opcode op) { return table[size_t(op)].kind; }
+
+}  // namespace cermet::compiler::loops

@@ -1,0 +1,142 @@
+#pragma once
+// The loop IR: one kernel as structured loops over typed scalars and short vectors. It is what both
+// code generators print (compiler/llvm/ as LLVM IR, later CUDA C), and its text is the kernel's
+// cache key, so it never holds an extent, a stride or a scalar of the user unless the lowering
+// chose to specialise on it.
+//
+// Instructions are SSA: each is defined once, before its uses, in the same block or one around it.
+// Loops carry values: a For has initial values, its body's parameters stand for them and its body
+// yields the next ones; the For's results are the last ones.
+//
+// Invariants (verified by verify_loops):
+//   - operand dtypes and lane counts are exactly what the opcode's row says; no implicit conversion
+//   or splat
+//   - masks are Bool with the lanes of what they guard
+//   - memory is reached through buffers only; positions count elements; nothing proves bounds here
+//   - f16 and bf16 exist only in memory and as operands of Convert; arithmetic has f32 and f64
+//   - pure instructions may be moved to any block in which their operands are visible
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cermet/dtype.h"
+#include "cermet/small_vector.h"
+
+namespace cermet::compiler::loops {
+
+// Legend: X(Enum, text, class). Classes: Pure: no effect, no memory; Memory: reads or writes a
+// buffer; Structure: owns blocks.
+//   Constant        imm: the element's bits, splat over the lanes
+//   Argument        imm: index into the kernel's int64 arguments (i64 scalar)
+//   Begin, End      i64: the part of the parallel range this call is to do
+//   BlockParameter  a For's induction variable (i64; first) or a carried value
+//   Add .. Select   lane by lane. Div, Rem: integer ones truncate and require a divisor that is
+//   neither 0 nor gives
+//                   overflow. Shr: arithmetic for signed. Shift counts below the width. Fma: one
+//                   rounding. Lt .. Ge: ordered (false on NaN); Ne: true on NaN; results are Bool
+//                   And, Or, Xor, Not: integers and Bool
+//   Convert         to this dtype: as C++ does between arithmetic types; float to integer requires
+//   a
+//                   representable value; to f16 and bf16 rounds to nearest even; Bool gives 0 or 1;
+//                   to Bool is != 0
+//   Bitcast         same size
+//   Splat           scalar -> lanes; Ramp: scalar i64 -> x, x+1, x+2, ...; Extract: imm: the lane
+//   ReduceAdd ..    all lanes to a scalar, pairwise: halves are combined until one lane is left
+//   ReduceOr/And    of Bool lanes
+//   Load            imm: buffer; operands: position (i64 scalar) [, mask]: `lanes` consecutive
+//   elements, 0 where masked GatherLoad      imm: buffer; operands: positions (i64 lanes) [, mask]
+//   Store           imm: buffer; operands: position, value [, mask]
+//   ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last
+//   of equal positions wins Report          imm: code; operands: mask, i64 value: for the first set
+//   lane, if the error cell is empty, records
+//                   (code, value); the kernel goes on
+//   CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of
+//   mask, value elsewhere; for
+//                   rare cases that are too long to inline; skipped when no lane is set
+//   For             operands: lower, upper (i64), initial values...; imm: step > 0; one block
+//   If              operand: Bool scalar; one block; no results
+//   Result          operand: a For; imm: which carried value
+#define CERMET_LOOP_OPCODES(X)                                                                    \
+  X(Constant, const, Pure) X(Argument, arg, Pure) X(Begin, begin, Pure) X(End, end, Pure)           \
+  X(BlockParameter, param, Pure)                                                                    \
+  X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
+  X(Neg, neg, Pure) X(Abs, abs, Pure) X(Fma, fma, Pure) X(Sqrt, sqrt, Pure)                         \
+  X(Floor, floor, Pure) X(Ceil, ceil, Pure) X(Trunc, trunc, Pure) X(RoundEven, round_even, Pure)    \
+  X(Copysign, copysign, Pure)                                                                       \
+  X(And, and, Pure) X(Or, or, Pure) X(Xor, xor, Pure) X(Not, not, Pure)                             \
+  X(Shl, shl, Pure) X(Shr, shr, Pure)                                                               \
+  X(Lt, lt, Pure) X(Le, le, Pure) X(Gt, gt, Pure) X(Ge, ge, Pure) X(Eq, eq, Pure) X(Ne, ne, Pure)   \
+  X(Select, select, Pure) X(Convert, convert, Pure) X(Bitcast, bitcast, Pure)                       \
+  X(Splat, splat, Pure) X(Ramp, ramp, Pure) X(Extract, extract, Pure)                               \
+  X(ReduceAdd, reduce_add, Pure) X(ReduceMul, reduce_mul, Pure)                                     \
+  X(ReduceOr, reduce_or, Pure) X(ReduceAnd, reduce_and, Pure)                                       \
+  X(Load, load, Memory) X(GatherLoad, gather_load, Memory)                                          \
+  X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \
+  X(Report, report, Memory) X(CallScalar, call, Pure)                                               \
+  X(For, for, Structure) X(If, if, Structure) X(Result, result, Pure)
+
+enum class Opcode : uint8_t {
+#define X(Enum, ...) Enum,
+  CERMET_LOOP_OPCODES(X)
+#undef X
+};
+enum class OpcodeClass : uint8_t { Pure, Memory, Structure };
+std::string_view name(Opcode op);
+OpcodeClass class_of(Opcode op);
+
+// Functions that kernels reach through a table of pointers the runtime passes in; index =
+// enumerator. Legend: X(Enum, C name, arity); each exists for f64; f32 operands are widened.
+#define CERMET_LOOP_HELPERS(X) X(Fmod, fmod, 2) X(Sin, sin, 1) X(Cos, cos, 1) X(Tan, tan, 1)
+enum class Helper : uint8_t {
+#define X(Enum, ...) Enum,
+  CERMET_LOOP_HELPERS(X)
+#undef X
+};
+
+// An instruction's index in Function::instructions.
+struct Ref {
+  int32_t id = -1;
+  explicit operator bool() const { return id >= 0; }
+  friend bool operator==(Ref, Ref) = default;
+};
+
+struct Instruction {
+  Opcode op;
+  DType dtype = DType::I64;  // of the result; Store, Report, For and If have none
+  uint16_t lanes = 1;
+  int32_t block = -1;  // For, If: the index of the body
+  int64_t imm = 0;
+  SmallVector<Ref, 4> operands;
+};
+
+struct Block {
+  std::vector<Ref> parameters;    // For: induction variable, carried values
+  std::vector<Ref> instructions;  // in order
+  std::vector<Ref> yields;        // For: the next carried values
+};
+
+// Where elements live. Argument: a pointer passed to the kernel, `index` says which; Scratch:
+// memory of this worker, at a byte offset that is a multiple of 64; Local: on the stack, `elements`
+// of them.
+struct Buffer {
+  enum class Kind : uint8_t { Argument, Scratch, Local };
+  Kind kind = Kind::Argument;
+  DType dtype = DType::F32;
+  bool written = false;   // some Store goes here
+  bool restrict_ = true;  // no other buffer of the kernel overlaps it
+  int32_t index = 0;      // Argument: which
+  int64_t elements = 0;   // Local: how many
+  Ref offset;             // Scratch: i64 scalar, in bytes
+};
+
+struct Function {
+  std::string name;
+  int32_t argument_count = 0;  // int64 arguments
+  std::vector<Buffer> buffers;
+  std::vector<Instruction> instructions;
+  std::vector<Block> blocks;  // blocks[0] is the kernel's body
+};
+
+}  // namespace cermet::compiler::loops

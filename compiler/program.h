@@ -1,0 +1,53 @@
+#pragma once
+// What the compiler hands to the runtime: kernels as loop IR (whose text is their cache key), the
+// launches in order, and where every buffer lives.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "compiler/kernels.h"
+#include "compiler/loops.h"
+#include "compiler/target.h"
+
+namespace cermet::compiler {
+
+// One kernel lowered for one shape: the function is shared by all shapes of its class, the rest is
+// this shape's.
+struct LoweredKernel {
+  loops::Function function;       // buffer arguments in the order of `buffers`
+  std::vector<int32_t> buffers;   // indices into KernelProgram::buffers
+  std::vector<int64_t> integers;  // the int64 arguments
+  int64_t range = 0;  // the parallel range is [0, range); each part of it may run on another thread
+  int64_t grain = 1;  // parts begin at multiples of this and are not worth splitting below it
+  int64_t scratch_bytes = 0;         // for each worker
+  std::vector<std::string> reports;  // text for error code i + 1; "{}" stands for the value
+};
+
+// Lowers a fused kernel (not Sort) for a target. Results do not depend on how the range is split.
+LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target);
+
+struct Program {
+  struct Buffer {
+    KernelBuffer::Kind kind;
+    int64_t slot;  // Parameter, Result: which
+    DType dtype;
+    int64_t elements;
+    int64_t offset;  // Temporary: bytes from the start of the arena, a multiple of 64
+  };
+  struct Launch {
+    Kernel::Kind kind;
+    LoweredKernel kernel;           // Fused
+    int64_t rows = 0, columns = 0;  // Sort: of kernel.buffers[0] into kernel.buffers[1]
+    bool descending = false;        // Sort
+  };
+  std::vector<Buffer> buffers;
+  std::vector<Launch> launches;
+  int64_t arena_bytes = 0;
+  std::vector<Refusal> refusals;
+};
+
+// Simplifies, fuses, lowers and plans memory. Pure: no device, thread, file or clock.
+Program compile(const ir::Graph& graph, const Target& target);
+
+}  // namespace cermet::compiler

@@ -1,0 +1,25 @@
+#pragma once
+// Plain facts about the machine that code is made for.
+
+#include <string>
+
+namespace cermet::compiler {
+
+struct Target {
+  std::string cpu = "x86-64-v2";  // LLVM's name of the processor: "znver4", "x86-64-v3"
+  std::string features;         // LLVM's feature string, "+avx2,+fma,..."; empty: what cpu implies
+  int vector_bytes = 16;        // width of the registers we emit vectors for: 16, 32 or 64
+  bool fma = false;             // fused multiply-add instructions
+  bool masked_memory = false;   // masked loads and stores of all element sizes (AVX-512 BW, VL)
+  bool f16_conversion = false;  // F16C
+  int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 16 << 20;
+
+  friend bool operator==(const Target&, const Target&) = default;
+};
+
+// Targets by name: "host", "x86-64-v2" (SSE4.2), "x86-64-v3" (AVX2, FMA), "x86-64-v4" (AVX-512), or
+// an LLVM CPU name such as "znver4". Throws Error for others. "host" asks the processor; the rest
+// are constants.
+Target target(const std::string& name);
+
+}  // namespace cermet::compiler
