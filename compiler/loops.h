@@ -43,7 +43,10 @@ namespace cermet::compiler::loops {
 //                   to Bool is != 0
 //   Bitcast         same size
 //   Splat           scalar -> lanes; Ramp: scalar i64 -> x, x+1, x+2, ...; Extract: imm: the lane
-//   ReduceAdd ..    all lanes to a scalar, pairwise: halves are combined until one lane is left
+//   ReduceAdd ..    all lanes to a scalar, pairwise: halves are combined until one lane is left.
+//   ReduceMax and ReduceMin
+//                   combine as the ops maximum and minimum do: NaN if either is NaN, else (x < y ?
+//                   y : x) and (y < x ? y : x)
 //   ReduceOr/And    of Bool lanes
 //   Load            imm: buffer; operands: position (i64 scalar) [, mask]: `lanes` consecutive
 //   elements, 0 where masked GatherLoad      imm: buffer; operands: positions (i64 lanes) [, mask]
@@ -58,7 +61,7 @@ namespace cermet::compiler::loops {
 //   For             operands: lower, upper (i64), initial values...; imm: step > 0; one block
 //   If              operand: Bool scalar; one block; no results
 //   Result          operand: a For; imm: which carried value
-#define CERMET_LOOP_OPCODES(X)                                                                    \
+#define CERMET_LOOP_OPCODES(X)                                                                                                \
   X(Constant, const, Pure) X(Argument, arg, Pure) X(Begin, begin, Pure) X(End, end, Pure)           \
   X(BlockParameter, param, Pure)                                                                    \
   X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
@@ -70,7 +73,7 @@ namespace cermet::compiler::loops {
   X(Lt, lt, Pure) X(Le, le, Pure) X(Gt, gt, Pure) X(Ge, ge, Pure) X(Eq, eq, Pure) X(Ne, ne, Pure)   \
   X(Select, select, Pure) X(Convert, convert, Pure) X(Bitcast, bitcast, Pure)                       \
   X(Splat, splat, Pure) X(Ramp, ramp, Pure) X(Extract, extract, Pure)                               \
-  X(ReduceAdd, reduce_add, Pure) X(ReduceMul, reduce_mul, Pure)                                     \
+  X(ReduceAdd, reduce_add, Pure) X(ReduceMul, reduce_mul, Pure) X(ReduceMax, reduce_max, Pure) X(ReduceMin, reduce_min, Pure)                                     \
   X(ReduceOr, reduce_or, Pure) X(ReduceAnd, reduce_and, Pure)                                       \
   X(Load, load, Memory) X(GatherLoad, gather_load, Memory)                                          \
   X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \

@@ -77,7 +77,8 @@ class Builder {
   Ref splat(Ref x, int lanes);  // x itself if it has that many
   Ref ramp(Ref start, int lanes);
   Ref extract(Ref x, int lane);
-  // All lanes to a scalar, pairwise. op: ReduceAdd, ReduceMul, ReduceOr, ReduceAnd.
+  // All lanes to a scalar, pairwise. op: ReduceAdd, ReduceMul, ReduceMax, ReduceMin, ReduceOr,
+  // ReduceAnd.
   Ref reduce(Opcode op, Ref x);
 
   int32_t add_buffer(Buffer buffer);
