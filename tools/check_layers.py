@@ -95,7 +95,7 @@ def check(root):
     for file in files:
         if file.name == "CMakeLists.txt":
             base = file.parent.relative_to(root).as_posix()
-            listed += "".join(f" {base}/{word} " for word in file.read_text().split())
+            listed += "".join(f" {base}/{word} " for word in re.split(r"[\s()]+", file.read_text()))
 
     for file in files:
         path = file.relative_to(root).as_posix()

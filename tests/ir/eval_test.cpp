@@ -1,5 +1,5 @@
-// The meaning of single elements, against C++, Python's rules and published known answers. NumPy and
-// PyTorch are asked in interpreter_test.cpp.
+// The meaning of single elements, against C++, Python's rules and published known answers. NumPy
+// and PyTorch are asked in interpreter_test.cpp.
 #include "ir/eval.h"
 
 #include <bit>

@@ -30,12 +30,5 @@ install(FILES
 
 file(RELATIVE_PATH prefix_from_pc /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" prefix_from_pc ${prefix_from_pc})
-set(layer_flags "")
-foreach(layer cermet_runtime cermet_compiler cermet_ir)
-  get_target_property(type ${layer} TYPE)
-  if(type STREQUAL "STATIC_LIBRARY")
-    string(APPEND layer_flags " -l${layer}")
-  endif()
-endforeach()
 configure_file(tools/cmake/cermet.pc.in cermet.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/cermet.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -14,12 +14,6 @@ endfunction()
 # One static library for one layer; includes are written from the root ("ir/node.h").
 function(cermet_layer target)
   cmake_parse_arguments(arg "" "" "PUBLIC;PRIVATE;SOURCES" ${ARGN})
-  if(NOT arg_SOURCES)
-    add_library(${target} INTERFACE)
-    target_link_libraries(${target} INTERFACE cermet_vocabulary ${arg_PUBLIC})
-    target_include_directories(${target} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
-    return()
-  endif()
   add_library(${target} STATIC ${arg_SOURCES})
   cermet_warnings(${target})
   target_include_directories(${target} PUBLIC
@@ -34,6 +28,9 @@ function(cermet_program target)
   add_executable(${target} ${arg_SOURCES})
   cermet_warnings(${target})
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES})
+  if(TARGET cermet_llvm)  # opened at run time
+    add_dependencies(${target} cermet_llvm)
+  endif()
 endfunction()
 
 # cermet_test(<target> [THREADED] [LIBRARIES <libraries>] SOURCES <files>)
