@@ -13,25 +13,34 @@ namespace cermet::ir {
 // The structural ops: X(Enum, name). Each has one case in a few switches that have no default, so
 // that the compiler points at what is missing when one is added: infer, verify, text, interpreter,
 // gradient, lowering.
-//   Parameter   input number `slot` of a graph
-//   Data        a buffer that exists
-//   Constant    one value everywhere
-//   Iota        i64 [n]: element i is i
-//   Cast        conversion to another dtype: to bool is != 0; float to integer truncates,
-//   saturates, NaN gives 0 Bitcast     the same bits as another dtype of the same size View a
-//   composed index map (ir/view.h); elements outside of its valid box are 0 Reduce      sum, prod,
-//   max or min over axes, which disappear ArgReduce   i64 position of the first max or min along an
-//   axis, which disappears; NaN wins Scan        running sum, prod, max or min along an axis Dot
-//   [B,M,K] x [B,K,N] -> [B,M,N] Conv        [G,N,C,spatial...] x [G,O,C,window...] ->
-//   [G,N,O,spatial...]: windows at `stride`, taps
-//               `dilation` apart, no padding (padding is a View before it), no flip
-//   Gather      out[i] = x[i with i[axis] replaced by index[i]]; index is i64 of the result's shape
-//   Scatter     x with updates written or combined at index along an axis; equal to a loop over
-//   updates in order Concat      operands one after the other along an axis ArgSort     i64
-//   positions that sort along an axis, stable; NaN last Leaf        identity that marks a variable:
-//   gradients are asked for it StopGradient identity without a gradient CustomGradient  identity of
-//   operand 0, whose adjoint goes to the other operands through a rule of the user Barrier identity
-//   that fusion does not cross
+//
+// clang-format off
+//   Parameter       input number `slot` of a graph
+//   Data            a buffer that exists
+//   Constant        one value everywhere
+//   Iota            i64 [n]: element i is i
+//   Cast            conversion to another dtype: to bool is != 0; float to integer truncates and
+//                   saturates, NaN gives 0; integer to integer wraps; to a float rounds once
+//   Bitcast         the same bits as another dtype of the same size
+//   View            a composed index map (ir/view.h); elements outside of its valid box are 0
+//   Reduce          sum, prod, max or min over axes, which disappear
+//   ArgReduce       i64 position of the first max or min along an axis, which disappears; NaN wins
+//   Scan            running sum, prod, max or min along an axis
+//   Dot             [B,M,K] x [B,K,N] -> [B,M,N]
+//   Conv            [G,N,C,spatial...] x [G,O,C,window...] -> [G,N,O,spatial...]: windows at
+//                   `stride`, taps `dilation` apart, no padding (that is a View before it), no flip
+//   Gather          out[i] = x[i with i[axis] replaced by index[i]]; index is i64 of the result's shape
+//   Scatter         x with updates written or combined at index along an axis; equal to a loop over
+//                   updates in order
+//   Concat          operands one after the other along an axis
+//   ArgSort         i64 positions that sort along an axis, stable; NaN counts as the greatest element
+//                   (so it comes first in descending order), as in PyTorch
+//   Leaf            identity that marks a variable: gradients are asked for it
+//   StopGradient    identity without a gradient
+//   CustomGradient  identity of operand 0, whose adjoint goes to the other operands through a rule
+//                   of the user
+//   Barrier         identity that fusion does not cross
+// clang-format on
 #define CERMET_STRUCTURAL_OPS(X)     \
   X(Parameter, parameter)            \
   X(Data, data)                      \
