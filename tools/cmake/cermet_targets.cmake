@@ -5,7 +5,7 @@ function(cermet_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic
                                            $<$<BOOL:${CERMET_WERROR}>:-Werror>)
   # gcc's own manual: sanitizers make it warn about paths that are not there.
-  if(CERMET_SANITIZE)
+  if(CERMET_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
   endif()
 endfunction()
@@ -52,12 +52,6 @@ function(cermet_test target)
   elseif(CERMET_SANITIZE)
     set(prefix "asan: ${target}: ")
   endif()
-  # LLVM is not instrumented, so containers that it fills look overflown to AddressSanitizer.
-  set(environment
-    ASAN_OPTIONS=detect_container_overflow=0:strict_init_order=1
-    UBSAN_OPTIONS=print_stacktrace=1
-    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
   catch_discover_tests(${target} TEST_PREFIX ${prefix}
-    PROPERTIES ENVIRONMENT "${environment}" SKIP_REGULAR_EXPRESSION "SKIPPED: "
-               TIMEOUT 600 LABELS ${target})
+    PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED: " TIMEOUT 600 LABELS ${target})
 endfunction()
