@@ -1,0 +1,176 @@
+#pragma once
+// log, log2, log10, log1p.
+//
+// x = 2^k m with m in [sqrt(1/2), sqrt(2)), f = m - 1 (exact), and log(m) = f + y where y takes
+// what is small:
+//   f32: y = f^3 P(f) - f^2 / 2 (the form of Cephes' logf);
+//   f64: y = s (f^2/2 + s^2 R(s^2)) - f^2/2, s = f / (2 + f) (the form of FDLIBM's e_log.c).
+// P and R are from tools/vecmath/remez.py. The sum k ln 2 + f + y is made from the small end, with
+// ln 2 in two parts, the high one short enough for k times it to be exact. log2 and log10 multiply
+// f + y by a constant in two parts, f too being cut so that the product of the high parts is exact
+// (FDLIBM's e_log10.c).
+//
+// log1p(x) finds k from 1 + x, and then f = x 2^-k + (2^-k - 1), which rounds once however small x
+// is: the digits that 1 + x loses are never missed.
+
+#include <cmath>
+
+#include "compiler/vecmath_number.h"
+
+namespace cermet::compiler::vecmath {
+
+struct LogTable {
+  int64_t root_half;       // the bits of sqrt(1/2)
+  int64_t upper;           // mask of the upper half of the significand
+  double denormal_digits;  // 2^this makes a denormal normal
+  double lost_one;         // above 2^this, 1 + x is as good as x to log1p
+  double ln2_high, ln2_low;
+  double log2e_high, log2e_low;
+  double log10e_high, log10e_low;
+  double log10_2_high, log10_2_low;
+  std::span<const double> p;  // f32: P; f64: R
+};
+
+inline constexpr double log_p_f32[] = {0x1.555548p-2,  -0x1.000070p-2, 0x1.99a540p-3,
+                                       -0x1.552f16p-3, 0x1.230368p-3,  -0x1.010428p-3,
+                                       0x1.eff1bcp-4,  -0x1.bf252ep-4, 0x1.b595dcp-5};
+inline constexpr double log_r_f64[] = {
+    0x1.5555555555558p-1, 0x1.9999999995216p-2, 0x1.2492492e053d4p-2, 0x1.c71c62ce9928ap-3,
+    0x1.7462ba9c3d365p-3, 0x1.39fdaa7e32c26p-3, 0x1.2b607306234afp-3};
+inline constexpr LogTable log_f32 = {.root_half = 0x3f3504f3,
+                                     .upper = -0x1000,
+                                     .denormal_digits = 25,
+                                     .lost_one = 30,
+                                     .ln2_high = 0x1.63p-1,
+                                     .ln2_low = -0x1.bd0106p-13,
+                                     .log2e_high = 0x1.714p0,
+                                     .log2e_low = 0x1.47652cp-12,
+                                     .log10e_high = 0x1.bcap-2,
+                                     .log10e_low = 0x1.7b1526p-14,
+                                     .log10_2_high = 0x1.344p-2,
+                                     .log10_2_low = 0x1.3509f8p-18,
+                                     .p = log_p_f32};
+inline constexpr LogTable log_f64 = {.root_half = 0x3fe6a09e667f3bcd,
+                                     .upper = -0x100000000,
+                                     .denormal_digits = 54,
+                                     .lost_one = 60,
+                                     .ln2_high = 0x1.62e42feep-1,
+                                     .ln2_low = 0x1.a39ef35793c76p-33,
+                                     .log2e_high = 0x1.71547652p0,
+                                     .log2e_low = 0x1.705fc2eefa200p-33,
+                                     .log10e_high = 0x1.bcb7b152p-2,
+                                     .log10e_low = 0x1.b9438ca9aadd5p-36,
+                                     .log10_2_high = 0x1.34413508p-2,
+                                     .log10_2_low = 0x1.f79fef311f12bp-34,
+                                     .p = log_r_f64};
+
+template <class B>
+const LogTable& log_table(Number<B> x) {
+  return x.dtype() == DType::F32 ? log_f32 : log_f64;
+}
+
+// x = 2^k (1 + f) as above, for finite positive x; k is an integer, and denormals count as
+// 2^denormal_digits times x.
+template <class B>
+struct LogReduction {
+  Number<B> f, k;
+};
+template <class B>
+LogReduction<B> reduce_log(Number<B> x) {
+  const Format& f = format(x);
+  const LogTable& table = log_table(x);
+  const Number<B> bits = x.bitcast(f.integer) - table.root_half;
+  const Number<B> m = (bits & ((int64_t(1) << f.mantissa) - 1)) + table.root_half;
+  return {m.bitcast(f.type) - 1.0, bits >> f.mantissa};
+}
+
+// y of log(1 + f) = f + y.
+template <class B>
+Number<B> log_rest(Number<B> f) {
+  const LogTable& table = log_table(f);
+  const Number<B> square = f * f;
+  if (f.dtype() == DType::F32) return square * madd(polynomial(f, table.p), f, -0.5);
+  const Number<B> half_square = 0.5 * square, s = f / (f + 2.0), z = s * s;
+  return s * (half_square + z * polynomial(z, table.p)) - half_square;
+}
+
+// k log 2 + f + y.
+template <class B>
+Number<B> log_sum(Number<B> f, Number<B> y, Number<B> k) {
+  const LogTable& table = log_table(f);
+  return madd(k, table.ln2_high, f + madd(k, table.ln2_low, y));
+}
+
+// What log, log2 and log10 share: the reduction with denormals, `assemble(f, y, k)`, and the
+// special values.
+template <class B, class F>
+typename B::Value log_of(B& b, typename B::Value v, F assemble) {
+  const Number<B> x{&b, v};
+  const LogTable& table = log_table(x);
+  const Number<B> denormal = x < format(x).min_normal;
+  const LogReduction<B> e =
+      reduce_log(choose(denormal, x * std::ldexp(1, int(table.denormal_digits)), x));
+  const Number<B> k = small_integer_to_float(e.k);
+  const Number<B> y = assemble(e.f, log_rest(e.f), choose(denormal, k - table.denormal_digits, k));
+  const Number<B> positive =
+      choose(x < infinity, y, x);  // infinity and NaN are their own logarithms
+  return choose(x <= 0.0, choose(x < 0.0, x.same(quiet_nan), x.same(-infinity)), positive).value;
+}
+
+// (f + y) c + k ck for constants in two parts each.
+template <class B>
+Number<B> log_scaled(Number<B> f, Number<B> y, Number<B> k, double c_high, double c_low,
+                     double ck_high, double ck_low) {
+  const Format& fmt = format(f);
+  const Number<B> high = (f.bitcast(fmt.integer) & log_table(f).upper).bitcast(fmt.type);
+  const Number<B> low = (f - high) + y;
+  const Number<B> rest = madd(k, ck_low, madd(low + high, c_low, low * c_high));
+  const Number<B> product = high * c_high, whole = k * ck_high, sum = whole + product;
+  return sum + (rest + ((whole - sum) + product));
+}
+
+template <class B>
+typename B::Value log(B& b, typename B::Value x) {
+  return log_of(b, x, [](auto f, auto y, auto k) { return log_sum(f, y, k); });
+}
+template <class B>
+typename B::Value log2(B& b, typename B::Value x) {
+  return log_of(b, x, [](auto f, auto y, auto k) {
+    const LogTable& table = log_table(f);
+    return log_scaled(f, y, k, table.log2e_high, table.log2e_low, 1, 0);
+  });
+}
+template <class B>
+typename B::Value log10(B& b, typename B::Value x) {
+  return log_of(b, x, [](auto f, auto y, auto k) {
+    const LogTable& table = log_table(f);
+    return log_scaled(f, y, k, table.log10e_high, table.log10e_low, table.log10_2_high,
+                      table.log10_2_low);
+  });
+}
+
+// log(1 + x + x_low) + k0 log 2 for x > -1, x_low a small correction and k0 a float; right for x =
+// infinity too.
+template <class B>
+Number<B> log1p_sum(Number<B> x, const Number<B>* x_low, const Number<B>* k0) {
+  const Format& format_ = format(x);
+  const LogTable& table = log_table(x);
+  const LogReduction<B> e = reduce_log(x + 1.0);
+  const Number<B> scale = power_of_two(e.k.same(0) - e.k, format_);
+  const Number<B> large = e.k > int64_t(table.lost_one);
+  const Number<B> f = choose(large, e.f, madd(x, scale, scale - 1.0));
+  Number<B> y = log_rest(f), k = small_integer_to_float(e.k);
+  if (x_low)
+    y = madd(choose(large, 0.0, *x_low * scale), f.same(1.0) - f, y);  // 1 / (1 + f) = 1 - f + ...
+  if (k0) k = k + *k0;
+  return choose(x < infinity, log_sum(f, y, k), x);
+}
+
+template <class B>
+typename B::Value log1p(B& b, typename B::Value v) {
+  const Number<B> x{&b, v};
+  const Number<B> y = with_sign_of(log1p_sum<B>(x, nullptr, nullptr), x);  // -0 stays -0
+  return choose(x <= -1.0, choose(x < -1.0, x.same(quiet_nan), x.same(-infinity)), y).value;
+}
+
+}  // namespace cermet::compiler::vecmath
