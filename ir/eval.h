@@ -10,6 +10,7 @@
 // interpreter and the tests of compiled code all stand on this file; for ops that are exact or
 // correctly rounded, compiled code gives the same bits.
 
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
@@ -293,17 +294,19 @@ struct Where {
 // (SC'11). The counter's words are (low, high, 0, 0), the key's (low, high); the result is output
 // word 0 with word 1 above it.
 struct Philox {
-  uint64_t operator()(uint64_t counter, uint64_t key) const {
-    uint32_t c0 = uint32_t(counter), c1 = uint32_t(counter >> 32), c2 = 0, c3 = 0;
-    uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
+  static std::array<uint32_t, 4> words(std::array<uint32_t, 4> c, uint32_t key0, uint32_t key1) {
     for (int round = 0; round < 10; ++round) {
-      const uint64_t p0 = uint64_t(0xD2511F53u) * c0, p1 = uint64_t(0xCD9E8D57u) * c2;
-      c0 = uint32_t(p1 >> 32) ^ c1 ^ k0;
-      c2 = uint32_t(p0 >> 32) ^ c3 ^ k1;
-      c1 = uint32_t(p1), c3 = uint32_t(p0);
-      k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;  // the golden ratio and sqrt(3) - 1
+      const uint64_t p0 = uint64_t(0xD2511F53u) * c[0], p1 = uint64_t(0xCD9E8D57u) * c[2];
+      c = {uint32_t(p1 >> 32) ^ c[1] ^ key0, uint32_t(p1), uint32_t(p0 >> 32) ^ c[3] ^ key1,
+           uint32_t(p0)};
+      key0 += 0x9E3779B9u, key1 += 0xBB67AE85u;  // fractions of the golden ratio and of sqrt(3)
     }
-    return c0 | uint64_t(c1) << 32;
+    return c;
+  }
+  uint64_t operator()(uint64_t counter, uint64_t key) const {
+    const auto out = words({uint32_t(counter), uint32_t(counter >> 32), 0, 0}, uint32_t(key),
+                           uint32_t(key >> 32));
+    return out[0] | uint64_t(out[1]) << 32;
   }
 };
 

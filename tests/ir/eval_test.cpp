@@ -1,5 +1,5 @@
 // The meaning of single elements, against C++, Python's rules and published known answers. NumPy
-// and PyTorch are asked in interpreter_test.cpp.
+// and PyTorch are asked in golden_test.cpp.
 #include "ir/eval.h"
 
 #include <bit>
@@ -166,8 +166,17 @@ TEST_CASE("eval: results are rounded to the dtype, once") {
 }
 
 TEST_CASE("eval: Philox gives the words of its authors' reference implementation") {
-  // A known answer of Random123 (kat_vectors), philox4x32 with 10 rounds. The third and fourth
-  // counter words are 0 here, which only this one has.
+  // Random123, tests/kat_vectors: philox4x32, 10 rounds.
+  using Words = std::array<uint32_t, 4>;
+  CHECK(eval::Philox::words({0, 0, 0, 0}, 0, 0) ==
+        Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(eval::Philox::words({~0u, ~0u, ~0u, ~0u}, ~0u, ~0u) ==
+        Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(eval::Philox::words({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0xa4093822,
+                            0x299f31d0) == Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
   const uint64_t zeros[2] = {0, 0};
-  CHECK(eval_element(Op::Philox, DType::U64, zeros) == (0x6627e8d5u | uint64_t(0xe169c58du) << 32));
+  CHECK(eval_element(Op::Philox, DType::U64, zeros) == 0xe169c58d6627e8d5u);
+  const uint64_t given[2] = {0x85a308d3243f6a88, 0x299f31d0a4093822};
+  const Words words = eval::Philox::words({0x243f6a88, 0x85a308d3, 0, 0}, 0xa4093822, 0x299f31d0);
+  CHECK(eval_element(Op::Philox, DType::U64, given) == (words[0] | uint64_t(words[1]) << 32));
 }

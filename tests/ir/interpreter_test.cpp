@@ -1,5 +1,4 @@
-// The interpreter against values known by hand, against C++, and against NumPy and PyTorch through
-// the golden files in tests/data.
+// The interpreter against values known by hand; golden_test.cpp asks NumPy and PyTorch.
 #include "ir/interpreter.h"
 
 #include <fmt/format.h>
