@@ -15,7 +15,7 @@ std::vector<const Node*> topological_order(std::span<const Value> roots,
   };
   std::vector<Frame> stack;
   const auto enter = [&](const Node* node) {
-    if (seen.insert(node).second)
+    if (node && seen.insert(node).second)
       stack.push_back({node, 0, stop && stop(*node) ? 0 : node->operands.size()});
   };
   for (const Value& root : roots) {

@@ -17,6 +17,7 @@ struct Graph {
 
 // Every node that the roots need, each once, operands before users; the order is a function of the
 // graph only. A node for which `stop` returns true is listed, but its operands are not visited.
+// Empty values, which only a broken graph has, are passed over.
 std::vector<const Node*> topological_order(std::span<const Value> roots,
                                            const std::function<bool(const Node&)>& stop = nullptr);
 

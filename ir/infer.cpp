@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "cermet/error.h"
 
 namespace cermet::ir {
@@ -79,7 +81,7 @@ Type reduce(std::span<const Value> operands, const ReduceAttr& attr) {
   }
   if (next != attr.axes.size())
     fail(Op::Reduce, "axes {} are not ascending axes of {}", to_string(attr.axes), type_string(x));
-  return {x.dtype, shape};
+  return {x.dtype, valid_shape(Op::Reduce, shape)};
 }
 
 Type dot(std::span<const Value> operands) {
@@ -109,7 +111,10 @@ Type conv(std::span<const Value> operands, const ConvAttr& attr) {
            attr.dilation[s]);
     const int64_t window = w.shape[3 + s];
     if (window < 1) fail(Op::Conv, "the window is empty ({})", types(operands));
-    const int64_t reach = (window - 1) * attr.dilation[s] + 1;
+    int64_t reach = 0;
+    if (__builtin_mul_overflow(window - 1, attr.dilation[s], &reach) ||
+        __builtin_add_overflow(reach, 1, &reach))
+      reach = std::numeric_limits<int64_t>::max();
     if (reach > x.shape[3 + s])
       fail(Op::Conv, "the window reaches over {} elements, the input has {} ({})", reach,
            x.shape[3 + s], types(operands));
@@ -144,7 +149,8 @@ Type concat(std::span<const Value> operands, int64_t axis) {
     if (!fits)
       fail(Op::Concat, "shapes differ outside of axis {}, {} and {}", axis, type_string(first),
            type_string(*v));
-    shape[size_t(axis)] += v->shape[size_t(axis)];
+    if (__builtin_add_overflow(shape[size_t(axis)], v->shape[size_t(axis)], &shape[size_t(axis)]))
+      fail(Op::Concat, "axis {} becomes longer than 64 bits can say", axis);
   }
   return {first.dtype, valid_shape(Op::Concat, shape)};
 }
@@ -192,7 +198,9 @@ Type infer(Op op, std::span<const Value> operands, const Attr& attr, std::option
       return {*dtype, operands[0]->shape};
     case Op::View: {
       expect_count(op, operands, 1);
-      const ViewMap& map = *expect<ViewAttr>(op, attr).map;
+      const auto& given = expect<ViewAttr>(op, attr).map;
+      if (!given) fail(op, "no map");
+      const ViewMap& map = *given;
       if (auto why = verify_view(map, operands[0]->numel()))
         fail(op, "{} ({})", *why, type_string(*operands[0]));
       return {operands[0]->dtype, valid_shape(op, map.shape())};
@@ -210,7 +218,7 @@ Type infer(Op op, std::span<const Value> operands, const Attr& attr, std::option
       if (result[size_t(a.axis)] == 0)
         fail(op, "axis {} of {} is empty", a.axis, type_string(*operands[0]));
       result.erase(result.begin() + a.axis);
-      return {DType::I64, result};
+      return {DType::I64, valid_shape(op, result)};
     }
     case Op::Scan: {
       const auto& a = expect<ScanAttr>(op, attr);

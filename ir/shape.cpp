@@ -27,8 +27,9 @@ int64_t numel(std::span<const int64_t> shape) {
 
 Strides row_major_strides(std::span<const int64_t> shape) {
   Strides strides(shape.size(), 1);
+  // The strides of an empty tensor may wrap: its other extents can be of any size.
   for (size_t i = shape.size(); i-- > 1;)
-    strides[i - 1] = strides[i] * std::max<int64_t>(shape[i], 1);
+    strides[i - 1] = int64_t(uint64_t(strides[i]) * uint64_t(std::max<int64_t>(shape[i], 1)));
   return strides;
 }
 

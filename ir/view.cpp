@@ -388,22 +388,52 @@ std::optional<int64_t> ViewMap::position(std::span<const int64_t> index) const {
   return linear;
 }
 
+namespace {
+
+// offset plus the reach of every axis, masked or not, fits: no position computed from it overflows.
+// An empty map computes none.
+bool reach_fits(const StridedMap& m) {
+  if (std::ranges::find(m.shape, 0) != m.shape.end()) return true;
+  constexpr int64_t limit = int64_t(1) << 62;
+  const auto small = [](int64_t x) { return x > -limit && x < limit; };
+  int64_t reach = 0;
+  bool fits = small(m.offset);
+  for (size_t d = 0; fits && d < m.shape.size(); ++d) {
+    int64_t axis = 0;
+    fits = small(m.strides[d]) &&
+           !__builtin_mul_overflow(std::abs(m.strides[d]), m.shape[d], &axis) &&
+           !__builtin_add_overflow(reach, axis, &reach) && small(reach);
+  }
+  return fits;
+}
+
+std::optional<std::string> verify_level(const StridedMap& m, size_t i, int64_t limit) {
+  const size_t rank = m.shape.size();
+  if (m.strides.size() != rank || m.begin.size() != rank || m.end.size() != rank)
+    return fmt::format("level {} has {} extents, {} strides and {} intervals", i, rank,
+                       m.strides.size(), m.begin.size());
+  for (size_t d = 0; d < rank; ++d)
+    if (m.begin[d] < 0 || m.end[d] > m.shape[d] || (m.begin[d] > m.end[d]))
+      return fmt::format("level {} axis {}: valid interval [{},{}) is not inside [0,{})", i, d,
+                         m.begin[d], m.end[d], m.shape[d]);
+  if (!reach_fits(m)) return fmt::format("level {} reaches further than 64 bits", i);
+  if (auto range = m.range(); range && (range->first < 0 || range->second >= limit))
+    return fmt::format("level {} reads positions {} to {} of {}", i, range->first, range->second,
+                       limit);
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::optional<std::string> verify_view(const ViewMap& map, int64_t source_elements) {
-  for (size_t i = 0; i < map.levels().size(); ++i) {
+  if (map.levels().empty()) return "no levels";
+  int64_t limit = source_elements;
+  for (size_t i = map.levels().size(); i-- > 0;) {
     const StridedMap& m = map.levels()[i];
-    const size_t rank = m.shape.size();
-    if (m.strides.size() != rank || m.begin.size() != rank || m.end.size() != rank)
-      return fmt::format("level {} has {} extents, {} strides and {} intervals", i, rank,
-                         m.strides.size(), m.begin.size());
-    for (size_t d = 0; d < rank; ++d)
-      if (m.begin[d] < 0 || m.end[d] > m.shape[d] || (m.begin[d] > m.end[d]))
-        return fmt::format("level {} axis {}: valid interval [{},{}) is not inside [0,{})", i, d,
-                           m.begin[d], m.end[d], m.shape[d]);
-    const int64_t limit =
-        i + 1 < map.levels().size() ? numel(map.levels()[i + 1].shape) : source_elements;
-    if (auto range = m.range(); range && (range->first < 0 || range->second >= limit))
-      return fmt::format("level {} reads positions {} to {} of {}", i, range->first, range->second,
-                         limit);
+    if (auto why = verify_level(m, i, limit)) return why;
+    const std::optional<int64_t> count = checked_numel(m.shape);
+    if (!count) return fmt::format("level {} has more elements than fit in 64 bits", i);
+    limit = *count;
   }
   return std::nullopt;
 }
