@@ -1,0 +1,128 @@
+#include "compiler/llvm/emit_elementwise.h"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include "ir/check.h"
+
+namespace cermet::compiler::llvm_backend {
+namespace {
+
+using loops::Opcode;
+
+llvm::Value* emit_division(IRBuilder& b, DType dtype, llvm::Value* x, llvm::Value* y) {
+  if (is_float(dtype)) return b.CreateFDiv(x, y);
+  return is_signed(dtype) ? b.CreateSDiv(x, y) : b.CreateUDiv(x, y);
+}
+
+llvm::Value* emit_remainder(IRBuilder& b, DType dtype, llvm::Value* x, llvm::Value* y) {
+  CERMET_CHECK(!is_float(dtype), "rem of {} is a library function, not an instruction",
+               name(dtype));
+  return is_signed(dtype) ? b.CreateSRem(x, y) : b.CreateURem(x, y);
+}
+
+llvm::Value* emit_abs(IRBuilder& b, DType dtype, llvm::Value* x) {
+  if (is_float(dtype)) return b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x);
+  if (!is_signed(dtype)) return x;
+  return b.CreateBinaryIntrinsic(llvm::Intrinsic::abs, x, b.getFalse());
+}
+
+struct Predicates {
+  llvm::CmpInst::Predicate float_, signed_, unsigned_;
+};
+Predicates predicates(Opcode op) {
+  using P = llvm::CmpInst;
+  switch (op) {
+    case Opcode::Lt: return {P::FCMP_OLT, P::ICMP_SLT, P::ICMP_ULT};
+    case Opcode::Le: return {P::FCMP_OLE, P::ICMP_SLE, P::ICMP_ULE};
+    case Opcode::Gt: return {P::FCMP_OGT, P::ICMP_SGT, P::ICMP_UGT};
+    case Opcode::Ge: return {P::FCMP_OGE, P::ICMP_SGE, P::ICMP_UGE};
+    case Opcode::Eq: return {P::FCMP_OEQ, P::ICMP_EQ, P::ICMP_EQ};
+    default: return {P::FCMP_UNE, P::ICMP_NE, P::ICMP_NE};
+  }
+}
+
+llvm::Value* emit_compare(IRBuilder& b, Opcode op, DType dtype, llvm::Value* x, llvm::Value* y) {
+  const Predicates p = predicates(op);
+  if (is_float(dtype)) return b.CreateFCmp(p.float_, x, y);
+  return b.CreateICmp(is_signed(dtype) ? p.signed_ : p.unsigned_, x, y);
+}
+
+// The intrinsics that are one instruction on every target, which has SSE4.1 at least.
+llvm::Intrinsic::ID rounding(Opcode op) {
+  switch (op) {
+    case Opcode::Floor: return llvm::Intrinsic::floor;
+    case Opcode::Ceil: return llvm::Intrinsic::ceil;
+    case Opcode::Trunc: return llvm::Intrinsic::trunc;
+    case Opcode::RoundEven: return llvm::Intrinsic::roundeven;
+    default: return llvm::Intrinsic::sqrt;
+  }
+}
+
+}  // namespace
+
+llvm::Value* emit_elementwise(IRBuilder& b, Opcode op, DType dtype,
+                              llvm::ArrayRef<llvm::Value*> v) {
+  const bool real = is_float(dtype);
+  switch (op) {
+    case Opcode::Add: return real ? b.CreateFAdd(v[0], v[1]) : b.CreateAdd(v[0], v[1]);
+    case Opcode::Sub: return real ? b.CreateFSub(v[0], v[1]) : b.CreateSub(v[0], v[1]);
+    case Opcode::Mul: return real ? b.CreateFMul(v[0], v[1]) : b.CreateMul(v[0], v[1]);
+    case Opcode::Div: return emit_division(b, dtype, v[0], v[1]);
+    case Opcode::Rem: return emit_remainder(b, dtype, v[0], v[1]);
+    case Opcode::Neg: return real ? b.CreateFNeg(v[0]) : b.CreateNeg(v[0]);
+    case Opcode::Abs: return emit_abs(b, dtype, v[0]);
+    case Opcode::Fma:
+      return b.CreateIntrinsic(llvm::Intrinsic::fma, {v[0]->getType()}, {v[0], v[1], v[2]});
+    case Opcode::Sqrt:
+    case Opcode::Floor:
+    case Opcode::Ceil:
+    case Opcode::Trunc:
+    case Opcode::RoundEven: return b.CreateUnaryIntrinsic(rounding(op), v[0]);
+    case Opcode::Copysign: return b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, v[0], v[1]);
+    case Opcode::And: return b.CreateAnd(v[0], v[1]);
+    case Opcode::Or: return b.CreateOr(v[0], v[1]);
+    case Opcode::Xor: return b.CreateXor(v[0], v[1]);
+    case Opcode::Not: return b.CreateNot(v[0]);
+    case Opcode::Shl: return b.CreateShl(v[0], v[1]);
+    case Opcode::Shr: return is_signed(dtype) ? b.CreateAShr(v[0], v[1]) : b.CreateLShr(v[0], v[1]);
+    case Opcode::Lt:
+    case Opcode::Le:
+    case Opcode::Gt:
+    case Opcode::Ge:
+    case Opcode::Eq:
+    case Opcode::Ne: return emit_compare(b, op, dtype, v[0], v[1]);
+    case Opcode::Select: return b.CreateSelect(v[0], v[1], v[2]);
+    default: break;
+  }
+  CERMET_CHECK(false, "{} is no lane-by-lane opcode", name(op));
+  return nullptr;
+}
+
+// One integer of as many bits as there are lanes: a movmsk or a mask register.
+static llvm::Value* mask_bits(IRBuilder& b, llvm::Value* mask) {
+  return b.CreateBitCast(mask, b.getIntNTy(unsigned(lanes_of(mask))));
+}
+
+llvm::Value* any_lane(IRBuilder& b, llvm::Value* mask) {
+  return lanes_of(mask) == 1 ? mask : b.CreateIsNotNull(mask_bits(b, mask));
+}
+
+llvm::Value* emit_reduction(IRBuilder& b, Opcode op, DType dtype, llvm::Value* x) {
+  const int lanes = lanes_of(x);
+  if (op == Opcode::ReduceOr) return any_lane(b, x);
+  if (op == Opcode::ReduceAnd) {
+    if (lanes == 1) return x;
+    llvm::Value* bits = mask_bits(b, x);
+    return b.CreateICmpEQ(bits, llvm::Constant::getAllOnesValue(bits->getType()));
+  }
+  const Opcode combine = op == Opcode::ReduceAdd ? Opcode::Add : Opcode::Mul;
+  for (int half = lanes / 2; half >= 1; half /= 2) {
+    llvm::SmallVector<int, 64> low, high;
+    for (int i = 0; i < half; ++i) low.push_back(i), high.push_back(half + i);
+    x = emit_elementwise(b, combine, dtype,
+                         {b.CreateShuffleVector(x, low), b.CreateShuffleVector(x, high)});
+  }
+  return lanes == 1 ? x : b.CreateExtractElement(x, uint64_t(0));
+}
+
+}  // namespace cermet::compiler::llvm_backend

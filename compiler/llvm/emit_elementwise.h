@@ -1,0 +1,26 @@
+#pragma once
+// The opcodes that work lane by lane or across the lanes of one value, and the conversions, as LLVM
+// instructions that every target of ours turns into machine code without a library call.
+
+#include <llvm/ADT/ArrayRef.h>
+
+#include "compiler/llvm/types.h"
+#include "compiler/loops.h"
+#include "compiler/target.h"
+
+namespace cermet::compiler::llvm_backend {
+
+// An opcode from Add to Select (not Convert, not Bitcast). `dtype` is that of the last operand.
+llvm::Value* emit_elementwise(IRBuilder& b, loops::Opcode op, DType dtype,
+                              llvm::ArrayRef<llvm::Value*> operands);
+
+// ReduceAdd, ReduceMul, ReduceOr, ReduceAnd.
+llvm::Value* emit_reduction(IRBuilder& b, loops::Opcode op, DType dtype, llvm::Value* x);
+
+// Whether any lane of a mask is set, as i1.
+llvm::Value* any_lane(IRBuilder& b, llvm::Value* mask);
+
+llvm::Value* emit_convert(IRBuilder& b, const Target& target, llvm::Value* x, DType from, DType to);
+llvm::Value* emit_bitcast(IRBuilder& b, llvm::Value* x, DType from, DType to);
+
+}  // namespace cermet::compiler::llvm_backend

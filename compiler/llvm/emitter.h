@@ -1,0 +1,86 @@
+#pragma once
+// The walk over one loops::Function. emit.cpp holds the structure: entry, blocks, loops;
+// emit_memory.cpp what touches memory; emit_elementwise.h the rest.
+
+#include <llvm/IR/Module.h>
+
+#include <functional>
+#include <vector>
+
+#include "compiler/llvm/types.h"
+#include "compiler/loops.h"
+#include "compiler/target.h"
+
+namespace cermet::compiler::llvm_backend {
+
+class Emitter {
+ public:
+  Emitter(const loops::Function& function, const Target& target, llvm::Module& module);
+  void run();
+
+ private:
+  // The fields of KernelArguments, in order.
+  enum class Field : uint8_t { Buffers, Integers, Scratch, Error, Helpers };
+
+  const loops::Instruction& at(loops::Ref r) const { return function_.instructions[size_t(r.id)]; }
+  llvm::Value* value(loops::Ref r) const { return values_[size_t(r.id)]; }
+  llvm::Value* operand(const loops::Instruction& i, size_t which) const {
+    return value(i.operands[which]);
+  }
+  DType operand_dtype(const loops::Instruction& i, size_t which) const {
+    return at(i.operands[which]).dtype;
+  }
+  // The operand, or null if there are not so many: masks.
+  llvm::Value* optional(const loops::Instruction& i, size_t which) const {
+    return which < i.operands.size() ? operand(i, which) : nullptr;
+  }
+
+  void declare();
+  void emit_block(int32_t block);
+  void emit_structure(loops::Ref ref);
+  void emit_for(loops::Ref ref);
+  void emit_if(const loops::Instruction& i);
+  llvm::Value* emit_value(const loops::Instruction& i);
+  llvm::Value* emit_constant(const loops::Instruction& i);
+  llvm::Value* emit_splat(const loops::Instruction& i);
+  llvm::Value* emit_ramp(const loops::Instruction& i);
+
+  // Runs body in a block of its own, when `condition` is set; rarely: it is moved out of the way.
+  void guarded(llvm::Value* condition, bool rarely, const std::function<void()>& body);
+
+  llvm::Value* field(Field which);
+  llvm::Value* load_constant(llvm::Type* type, llvm::Value* table, int64_t index, const char* name);
+  llvm::Value* base(int32_t buffer);
+  llvm::Value* make_base(const loops::Buffer& buffer);
+  llvm::Value* element(int32_t buffer, llvm::Value* position);
+  void prepare_aliasing();
+  // Adds what is known about a buffer to an access to it.
+  template <class Access>
+  Access* annotate(Access* access, int32_t buffer);
+  llvm::Value* from_memory(DType dtype, llvm::Value* x);
+  llvm::Value* to_memory(DType dtype, llvm::Value* x);
+  llvm::Value* emit_load(const loops::Instruction& i);
+  llvm::Value* emit_gather(const loops::Instruction& i);
+  void emit_store(const loops::Instruction& i);
+  void emit_scatter(const loops::Instruction& i);
+  void emit_report(const loops::Instruction& i);
+  llvm::Value* emit_call(const loops::Instruction& i);
+  llvm::Value* emit_scalar_call(const loops::Instruction& i, llvm::ArrayRef<llvm::Value*> x);
+  llvm::Value* emit_vector_call(const loops::Instruction& i);
+  llvm::AllocaInst* stack(llvm::Type* type, llvm::Align alignment);
+
+  const loops::Function& function_;
+  const Target& target_;
+  llvm::Module& module_;
+  llvm::LLVMContext& context_;
+  IRBuilder builder_;
+  llvm::Function* kernel_ = nullptr;
+  llvm::BasicBlock* entry_ = nullptr;
+  std::vector<llvm::Value*> values_;             // by Ref
+  std::vector<std::vector<llvm::Value*>> last_;  // by Ref of a For: its results
+  std::vector<llvm::Value*> fields_;             // by Field
+  std::vector<llvm::Value*> bases_;              // by buffer
+  std::vector<llvm::MDNode*> scopes_, others_;   // by buffer: its alias scope, those of the others
+};
+
+}  // namespace cermet::compiler::llvm_backend

@@ -1,0 +1,51 @@
+#include "compiler/target.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "cermet/error.h"
+#include "compiler/codegen.h"
+#include "compiler/llvm_module.h"
+
+namespace cermet::compiler {
+namespace {
+
+// The levels of the x86-64 ABI supplement: 2 has SSE4.2; 3 adds AVX2, FMA and F16C; 4 adds AVX-512
+// F, BW, CD, DQ and VL.
+struct Processor {
+  std::string_view name;  // as LLVM spells it
+  int level;
+};
+constexpr auto processors = std::to_array<Processor>({
+    {"x86-64-v2", 2},      {"x86-64-v3", 3},     {"x86-64-v4", 4},  {"nehalem", 2},
+    {"westmere", 2},       {"goldmont", 2},      {"tremont", 2},    {"haswell", 3},
+    {"broadwell", 3},      {"skylake", 3},       {"alderlake", 3},  {"raptorlake", 3},
+    {"meteorlake", 3},     {"arrowlake", 3},     {"lunarlake", 3},  {"gracemont", 3},
+    {"sierraforest", 3},   {"znver1", 3},        {"znver2", 3},     {"znver3", 3},
+    {"skylake-avx512", 4}, {"cascadelake", 4},   {"cooperlake", 4}, {"icelake-client", 4},
+    {"icelake-server", 4}, {"tigerlake", 4},     {"rocketlake", 4}, {"sapphirerapids", 4},
+    {"emeraldrapids", 4},  {"graniterapids", 4}, {"znver4", 4},     {"znver5", 4},
+});
+
+}  // namespace
+
+Target target(const std::string& name) {
+  if (name == "host") return llvm_backend().host_target();
+  const auto* found = std::ranges::find(processors, name, &Processor::name);
+  if (found == processors.end()) {
+    std::string known = "host";
+    for (const Processor& p : processors) known += fmt::format(", {}", p.name);
+    throw Error(fmt::format("target: \"{}\" is not known, there are {}", name, known));
+  }
+  Target result;
+  result.cpu = name;
+  result.vector_bytes = 4 << found->level;
+  result.fma = result.f16_conversion = found->level >= 3;
+  result.masked_memory = found->level >= 4;
+  return result;
+}
+
+}  // namespace cermet::compiler
