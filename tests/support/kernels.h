@@ -1,0 +1,86 @@
+#pragma once
+// Kernels for tests: written with the builder, compiled for a target and called.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compiler/codegen.h"
+#include "compiler/llvm_module.h"
+#include "compiler/loops_builder.h"
+#include "compiler/target.h"
+#include "runtime/code_arena.h"
+
+namespace cermet::test {
+
+// The targets that this machine can run, the host's own last.
+inline const std::vector<compiler::Target>& runnable_targets() {
+  static const std::vector<compiler::Target> targets = [] {
+    const compiler::Target host = compiler::target("host");
+    std::vector<compiler::Target> result;
+    for (const char* name : {"x86-64-v2", "x86-64-v3", "x86-64-v4"}) {
+      const compiler::Target target = compiler::target(name);
+      if (target.vector_bytes <= host.vector_bytes) result.push_back(target);
+    }
+    result.push_back(host);
+    return result;
+  }();
+  return targets;
+}
+
+// A function that `write(builder)` fills.
+template <class Write>
+compiler::loops::Function make_function(const compiler::Target& target, const Write& write,
+                                        const std::string& name = "kernel") {
+  compiler::loops::Function function;
+  function.name = name;
+  compiler::loops::Builder builder(function, target);
+  write(builder);
+  return function;
+}
+
+// A compiled kernel and the arguments it gets.
+class Kernel {
+ public:
+  Kernel(const compiler::loops::Function& function, const compiler::Target& target)
+      : blob_(runtime::relocate_elf(compiler::llvm_backend().to_object(function, target))),
+        code_(runtime::CodeArena().place(blob_)),
+        run_(reinterpret_cast<compiler::KernelFunction>(code_->entry(function.name))) {}
+
+  std::vector<void*> buffers;
+  std::vector<int64_t> integers;
+  void* scratch = nullptr;
+  int64_t error[2] = {0, 0};
+  std::vector<const void*> helpers;  // by Helper
+
+  void run(int64_t begin = 0, int64_t end = 1) {
+    const compiler::KernelArguments arguments = {buffers.data(), integers.data(), scratch, error,
+                                                 helpers.data()};
+    run_(&arguments, begin, end);
+  }
+  const runtime::CodeBlob& blob() const { return blob_; }
+
+ private:
+  runtime::CodeBlob blob_;
+  std::shared_ptr<const runtime::Code> code_;
+  compiler::KernelFunction run_;
+};
+
+// Memory whose last byte is followed, and whose first is preceded, by a page that faults.
+class GuardedMemory {
+ public:
+  explicit GuardedMemory(size_t bytes);
+  ~GuardedMemory();
+  GuardedMemory(const GuardedMemory&) = delete;
+  GuardedMemory& operator=(const GuardedMemory&) = delete;
+
+  void* front() const { return pages_; }  // `bytes` from here on, behind a guard page
+  void* back() const { return pages_ + size_ - bytes_; }  // `bytes`, and then a guard page
+
+ private:
+  std::byte* pages_ = nullptr;
+  size_t bytes_, size_;
+};
+
+}  // namespace cermet::test
