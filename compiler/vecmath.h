@@ -17,10 +17,12 @@
 // reconstruct from the small end. Where errors would add up beyond 2 ulp a value is kept as a pair,
 // or f32 is computed in f64 with polynomials just long enough for f32.
 
+#include "compiler/vecmath_arc.h"
 #include "compiler/vecmath_erf.h"
 #include "compiler/vecmath_exp.h"
 #include "compiler/vecmath_half.h"
 #include "compiler/vecmath_hyperbolic.h"
 #include "compiler/vecmath_log.h"
+#include "compiler/vecmath_pow.h"
 #include "compiler/vecmath_random.h"
 #include "compiler/vecmath_trig.h"

@@ -59,6 +59,10 @@ const Unary unary_functions[] = {
     UNARY(asinh, -5, 5, return std::asinh(x)),
     UNARY(acosh, 1, 5, return std::acosh(x)),
     UNARY(atanh, -1, 1, return std::atanh(x)),
+    UNARY(asin, -1, 1, return std::asin(x)),
+    UNARY(acos, -1, 1, return std::acos(x)),
+    UNARY(atan, -5, 5, return std::atan(x)),
+    UNARY(rsqrt, 0, 5, return 1 / std::sqrt(x)),
     UNARY(erf, -6, 6, return std::erf(x)),
     UNARY(erfc, -6, 28, return std::erfc(x)),
 };
@@ -190,6 +194,111 @@ TEST_CASE(
                                  worst);
       require_accurate(f.name, "f64", fused, worst);
     }
+}
+
+struct Binary {
+  const char* name;
+  Value (*emit)(HostBuilder&, Value, Value);
+  double (*reference)(double, double);
+  long double (*reference_wide)(long double, long double);
+};
+#define BINARY(name, ...)                                                            \
+  Binary {                                                                           \
+    #name, vm::name<HostBuilder>, [](double x, double y) -> double { __VA_ARGS__; }, \
+        [](long double x, long double y) -> long double { __VA_ARGS__; }             \
+  }
+
+const Binary binary_functions[] = {
+    BINARY(pow, return std::pow(x, y)),
+    BINARY(atan2, return std::atan2(x, y)),
+    BINARY(hypot, return std::hypot(x, y)),
+};
+
+// Every pair of special values, then random pairs: any bits, around one, and (for pow) an x for
+// which x^y is finite.
+template <class T>
+std::vector<std::pair<T, T>> random_pairs(int count, uint64_t seed) {
+  using Limits = std::numeric_limits<T>;
+  std::vector<T> values = {0,
+                           Limits::denorm_min(),
+                           Limits::min() * 3,
+                           Limits::min(),
+                           T(0.5),
+                           T(1),
+                           1 + Limits::epsilon(),
+                           T(1.5),
+                           T(2),
+                           T(3),
+                           T(4),
+                           T(5),
+                           T(1e5),
+                           1 / Limits::epsilon() - 1,
+                           1 / Limits::epsilon(),
+                           Limits::max(),
+                           Limits::infinity(),
+                           Limits::quiet_NaN()};
+  const size_t positive = values.size();
+  for (size_t i = 0; i < positive; ++i) values.push_back(-values[i]);
+  std::vector<std::pair<T, T>> all;
+  for (T x : values)
+    for (T y : values) all.push_back({x, y});
+  std::mt19937_64 random(seed);
+  const auto any = [&] {
+    if constexpr (sizeof(T) == 8)
+      return std::bit_cast<T>(uint64_t(random()));
+    else
+      return std::bit_cast<T>(uint32_t(random()));
+  };
+  const auto between = [&](double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(random);
+  };
+  const double reach = sizeof(T) == 8 ? 1075 : 150;
+  for (int i = 0; i < count; ++i) {
+    all.push_back({any(), any()});
+    all.push_back({T(between(-2, 2)), T(between(-9, 9))});
+    all.push_back({T(between(-20, 20)), T(std::round(between(-9, 9)))});
+    const T x = std::fabs(any());
+    all.push_back({x, T(between(-reach, reach) / std::log2(double(x)))});
+    const T near_one = T(1 + between(-0.001, 0.001));
+    all.push_back({near_one, T(between(-reach, reach) / std::log2(double(near_one)))});
+  }
+  return all;
+}
+
+template <class T, class Wide>
+void check(const Binary& f, Wide (*reference)(Wide, Wide),
+           const std::vector<std::pair<T, T>>& inputs) {
+  for (bool fused : {true, false}) {
+    HostBuilder b(fused);
+    double worst = 0;
+    std::pair<T, T> at;
+    for (size_t first = 0; first < inputs.size(); first += lanes) {
+      T x[lanes], y[lanes], z[lanes];
+      for (size_t i = 0; i < lanes; ++i)
+        std::tie(x[i], y[i]) = inputs[std::min(first + i, inputs.size() - 1)];
+      HostBuilder::store(f.emit(b, HostBuilder::load(x), HostBuilder::load(y)), z);
+      for (int i = 0; i < lanes; ++i) {
+        const double error = ulp_error(z[i], reference(Wide(x[i]), Wide(y[i])));
+        if (error > worst) worst = error, at = {x[i], y[i]};
+      }
+    }
+    const char* type = sizeof(T) == 8 ? "f64" : "f32";
+    if (std::getenv("CERMET_VECMATH_REPORT"))
+      fmt::print("{:8} {} {:7} {:.3f} ulp at {:a}, {:a}\n", f.name, type, fused ? "fma" : "no fma",
+                 worst, at.first, at.second);
+    INFO(fmt::format("{} {} {}: {} ulp at {:a}, {:a}", f.name, type, fused ? "fma" : "no fma",
+                     worst, at.first, at.second));
+    CHECK(worst <= max_ulp);
+  }
+}
+
+TEST_CASE("vecmath: functions of two floats are within two ulp, with C's special values") {
+  const auto f32 = random_pairs<float>(100000, 3);
+  const auto f64 = random_pairs<double>(100000, 4);
+  for (const Binary& f : binary_functions) {
+    check<float, double>(f, f.reference, f32);
+    check<double, long double>(f, f.reference_wide, f64);
+  }
 }
 
 // Lanes of any type through one function.
