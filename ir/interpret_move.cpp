@@ -92,15 +92,17 @@ HostArray interpret_argsort(const Node& node, const HostArray& x) {
   visit_word(x.dtype, [&, descending = descending]<class W>(W) {
     std::vector<W> words(size_t(x.numel()));
     unpack(x.dtype, x.bytes.data(), 0, x.numel(), words.data());
-    const auto less = [](W a, W b) { return a < b || (b != b && a == a); };
+    const auto before = [&](W a, W b) {
+      return descending ? a > b || (a != a && b == b) : a < b || (b != b && a == a);
+    };
     std::vector<int64_t> order(size_t(split.extent));
     for (int64_t o = 0; o < split.outer; ++o)
       for (int64_t i = 0; i < split.inner; ++i) {
         const int64_t first = o * split.extent * split.inner + i;
         const auto at = [&](int64_t k) { return words[size_t(first + k * split.inner)]; };
         std::iota(order.begin(), order.end(), 0);
-        std::ranges::stable_sort(order, [&](int64_t a, int64_t b) {
-          return descending ? less(at(b), at(a)) : less(at(a), at(b));
+        std::ranges::sort(order, [&](int64_t a, int64_t b) {
+          return before(at(a), at(b)) || (!before(at(b), at(a)) && a < b);
         });
         for (int64_t k = 0; k < split.extent; ++k)
           result[size_t(first + k * split.inner)] = order[size_t(k)];
