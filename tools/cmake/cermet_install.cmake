@@ -8,9 +8,7 @@ install(TARGETS cermet cermet_runtime cermet_compiler cermet_ir cermet_vocabular
   EXPORT cermetTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   FILE_SET public_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-if(TARGET cermet_llvm)
-  install(TARGETS cermet_llvm LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/cermet)
-endif()
+install(TARGETS cermet_llvm LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/cermet)
 
 # For those who build on the IR and the passes: their headers lie in a folder of their own, which
 # only cermet::cermet_ir and the layers above it put on the include path.

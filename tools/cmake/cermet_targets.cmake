@@ -31,9 +31,7 @@ function(cermet_program target)
   add_executable(${target} ${arg_SOURCES})
   cermet_warnings(${target})
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES})
-  if(TARGET cermet_llvm)  # opened at run time
-    add_dependencies(${target} cermet_llvm)
-  endif()
+  add_dependencies(${target} cermet_llvm)  # opened at run time
 endfunction()
 
 # cermet_test(<target> [THREADED] [LIBRARIES <libraries>] SOURCES <files>)
