@@ -1,0 +1,34 @@
+// The driver of fusion: graph in, kernels out.
+//
+//   prepare    rewrite what has a simpler form (fuse_prepare.cpp), split long reductions
+//   plan       which group computes what (fuse_plan.h, fuse_groups.cpp, fuse_join.cpp)
+//   emit       each group as a kernel (fuse_emit.cpp)
+//   tidy       its index space (fuse_space.cpp)
+//   order      and names (kernel_names.cpp)
+
+#include "compiler/fuse.h"
+
+#include "compiler/fuse_emit.h"
+#include "compiler/fuse_prepare.h"
+#include "compiler/split_reductions.h"
+
+namespace cermet::compiler {
+
+KernelProgram fuse(const ir::Graph& graph, const Target&) {
+  const ir::Graph prepared = prepare_for_fusion(split_reductions(graph));
+  Plan plan = plan_nodes(prepared);
+  plan_groups(prepared, plan);
+  KernelProgram program;
+  std::vector<int32_t> numbers;
+  for (size_t g = 0; g < plan.groups.size(); ++g) {
+    if (plan.groups[g].merged_into >= 0) continue;
+    program.kernels.push_back(tidy_space(emit_group(plan, int32_t(g))));
+    numbers.push_back(plan.groups[g].number);
+  }
+  program.buffers = std::move(plan.buffers);
+  program.refusals = std::move(plan.refusals);
+  order_kernels(program.kernels, numbers, program.buffers.size());
+  return program;
+}
+
+}  // namespace cermet::compiler

@@ -1,0 +1,14 @@
+#pragma once
+// From a simplified graph to kernels (compiler/kernels.h).
+
+#include "compiler/kernels.h"
+#include "compiler/target.h"
+
+namespace cermet::compiler {
+
+// Decides which nodes become buffers and which kernel computes what, in time linear in the graph.
+// Deterministic: the answer is a function of the graph and the target only. The graph must be free
+// of Data, Leaf, StopGradient and CustomGradient nodes; InternalError otherwise.
+KernelProgram fuse(const ir::Graph& graph, const Target& target);
+
+}  // namespace cermet::compiler

@@ -1,0 +1,140 @@
+// Fusion distinguishes a value for each row from one for each element by their number, so rows have
+// at least two elements: reductions of one element become views, those of none constants.
+//
+// A gather reads a buffer, so gathering from a computed value would store all of it. Picking one
+// log probability of each row (the usual loss) needs few of them: gather(f(x, y), i) becomes
+// f(gather(x, i), gather(y, i)), and where y is the same along the axis, only a view is left of its
+// gather.
+
+#include "compiler/fuse_prepare.h"
+
+#include <limits>
+
+#include "compiler/fuse_maps.h"
+#include "ir/build.h"
+#include "ir/check.h"
+
+namespace cermet::compiler {
+
+using ir::Op;
+using ir::Value;
+using ir::ViewMap;
+
+namespace {
+
+Value identity_constant(ir::Combine combine, DType dtype, const Shape& shape) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  switch (combine) {
+    case ir::Combine::Sum: return ir::constant(dtype, shape, 0.0);
+    case ir::Combine::Prod: return ir::constant(dtype, shape, 1.0);
+    case ir::Combine::Max: return ir::constant(dtype, shape, -inf);
+    case ir::Combine::Min: return ir::constant(dtype, shape, inf);
+    case ir::Combine::Set: break;
+  }
+  CERMET_CHECK(false, "{} has no identity", name(combine));
+  return {};
+}
+
+// A reduction or contraction of one element: its operand, in the result's shape.
+Value only_element(const ir::Node& node, const Value& x, size_t operand) {
+  return ir::view(x, operand_map(node, operand).reshape(node.shape));
+}
+
+Value shorten(const ir::Node& node, std::span<const Value> operands) {
+  const Value& x = operands[0];
+  const int64_t inner = numel(inner_extents(node));
+  if (inner > 1 || node.numel() == 0) return {};
+  switch (node.op) {
+    case Op::Reduce:
+      if (inner == 0)
+        return identity_constant(node.as<ir::ReduceAttr>().combine, node.dtype, node.shape);
+      return only_element(node, x, 0);
+    case Op::ArgReduce: return ir::constant(DType::I64, node.shape, int64_t(0));
+    case Op::Scan: {
+      const auto& attr = node.as<ir::ScanAttr>();
+      return attr.exclusive ? identity_constant(attr.combine, node.dtype, node.shape) : x;
+    }
+    default: break;
+  }
+  if (inner == 0) return ir::constant_bits(node.dtype, node.shape, 0);
+  return ir::mul(only_element(node, x, 0), only_element(node, operands[1], 1));
+}
+
+Value sort_last(const ir::Node& node, const Value& x) {
+  const auto& attr = node.as<ir::SortAttr>();
+  const int64_t last = int64_t(node.shape.size()) - 1;
+  if (attr.axis == last) return {};
+  return ir::transpose(ir::argsort(ir::transpose(x, attr.axis, last), last, attr.descending),
+                       attr.axis, last);
+}
+
+class GatherSinker {
+ public:
+  GatherSinker(const Value& index, int64_t axis) : index_(index), axis_(axis) {}
+
+  // The gathered elements of x, or nothing if that takes too many ops or does not pay.
+  Value operator()(const Value& x) {
+    Value out = ir::is_elementwise(x->op) || x->op == Op::Cast ? sink(x) : Value();
+    return gathers_ > 0 ? out : Value();
+  }
+
+ private:
+  static constexpr int most_ops = 12;
+
+  Value sink(const Value& x) {
+    if (ops_ > most_ops) return {};
+    if (ir::is_elementwise(x->op) || x->op == Op::Cast || x->op == Op::Bitcast) {
+      ++ops_;
+      SmallVector<Value, 3> operands;
+      for (const Value& v : x->operands) {
+        operands.push_back(sink(v));
+        if (!operands.back()) return {};
+      }
+      return ir::with_operands(*x, operands);
+    }
+    if (x->op == Op::Constant)
+      return ir::constant_bits(x->dtype, index_->shape, x->as<ir::ConstantAttr>().bits);
+    if (x->op == Op::View) {
+      AxisFlags flags(x->shape.size(), 0);
+      flags[size_t(axis_)] = 1;
+      if (x->shape[size_t(axis_)] > 0 && is_invariant(x->view(), flags))
+        return ir::view(x->operands[0], x->view().slice(axis_, 0, 1, 1).expand(index_->shape));
+    }
+    ++gathers_;
+    return ir::gather(x, index_, axis_);
+  }
+
+  const Value& index_;
+  int64_t axis_;
+  int ops_ = 0, gathers_ = 0;
+};
+
+Value simpler(const ir::Node& node, std::span<const Value> operands) {
+  switch (node.op) {
+    case Op::Reduce:
+    case Op::ArgReduce:
+    case Op::Scan:
+    case Op::Dot:
+    case Op::Conv: return shorten(node, operands);
+    case Op::ArgSort: return sort_last(node, operands[0]);
+    case Op::Gather: {
+      constexpr int64_t fewer = 4;
+      if (node.numel() > operands[0]->numel() / fewer) return {};
+      return GatherSinker(operands[1], node.as<ir::AxisAttr>().axis)(operands[0]);
+    }
+    default: return {};
+  }
+}
+
+}  // namespace
+
+ir::Graph prepare_for_fusion(const ir::Graph& graph) {
+  // Most graphs need nothing; finding that out is cheaper than rebuilding them.
+  for (const ir::Node* node : ir::topological_order(graph.results)) {
+    if (!node->operands.empty() && simpler(*node, node->operands))
+      return ir::rewrite(graph, simpler);
+  }
+  return graph;
+}
+
+}  // namespace cermet::compiler

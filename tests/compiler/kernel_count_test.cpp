@@ -1,0 +1,137 @@
+// How many kernels the usual computations take. Each program is also run (check_fusion).
+
+#include "support/catch.h"
+#include "support/fusion_check.h"
+
+#include "ir/build.h"
+
+using namespace cermet::ir;
+using cermet::Dims;
+using cermet::DType;
+using cermet::Shape;
+using cermet::test::check_fusion;
+using cermet::test::graph_of;
+using cermet::test::Tolerance;
+
+namespace {
+
+const Tolerance rounded{.relative = 1e-5, .absolute = 1e-5};
+
+Value param(int64_t slot, const Shape& shape) { return parameter(slot, DType::F32, shape); }
+Value sum(const Value& x, const Dims& axes) { return reduce(Combine::Sum, x, axes, true); }
+Value mean(const Value& x, const Dims& axes) {
+  const Value s = sum(x, axes);
+  return s / (double(x->numel()) / double(s->numel()));
+}
+Value softmax(const Value& x, int64_t axis) {
+  const Value e = exp(x - reduce(Combine::Max, x, Dims{axis}, true));
+  return e / sum(e, {axis});
+}
+Value log_softmax(const Value& x, int64_t axis) {
+  const Value shifted = x - reduce(Combine::Max, x, Dims{axis}, true);
+  return shifted - log(sum(exp(shifted), {axis}));
+}
+Value gelu(const Value& x) { return x * 0.5 * (erf(x * 0.70710678118654752440) + 1.0); }
+
+size_t kernels(std::vector<Value> results, const Tolerance& tolerance = rounded) {
+  return check_fusion(graph_of(std::move(results)), tolerance).kernels.size();
+}
+
+}  // namespace
+
+TEST_CASE("kernel count: maps") {
+  const Value x = param(0, {6, 5}), y = param(1, {6, 5}), row = param(2, {5});
+  CHECK(kernels({x + y}, {}) == 1);
+  CHECK(kernels({tanh(x * y + row) - 1.0}) == 1);
+  const Value a = exp(x) + y;
+  CHECK(kernels({a, a * row}) == 1);                // a chain with two outputs
+  CHECK(kernels({exp(x) + 1.0, exp(x) * y}) == 1);  // siblings
+  CHECK(kernels({permute(x, Dims{1, 0}) + 1.0}, {}) == 1);
+}
+
+TEST_CASE("kernel count: reductions") {
+  const Value x = param(0, {6, 5});
+  CHECK(kernels({sum(x * x, {1})}) == 1);
+  CHECK(kernels({sum(x * x, {0})}) == 1);
+  CHECK(kernels({mean(x, {1})}) == 1);
+  CHECK(kernels({mean(x, {0, 1})}) == 1);
+  const Value centred = x - mean(x, {1});
+  CHECK(kernels({mean(centred * centred, {1})}) == 1);
+  CHECK(kernels({sum(x, {1}), reduce(Combine::Max, x, Dims{1})}) == 1);
+  CHECK(kernels({sum(x, {1}), sum(x, {0})}) == 2);
+}
+
+TEST_CASE("kernel count: a long reduction takes two") {
+  CHECK(kernels({sum(param(0, {300, 300}), {0, 1})}, {.relative = 1e-4, .absolute = 1e-3}) == 2);
+  CHECK(kernels({sum(param(0, {90001}), {0})}, {.relative = 1e-4, .absolute = 1e-3}) == 2);
+  CHECK(kernels({mean(param(0, {90000}), {0}) + 1.0}, {.relative = 1e-4, .absolute = 1e-3}) == 2);
+}
+
+TEST_CASE("kernel count: row programs take one") {
+  const Value x = param(0, {6, 5}), dy = param(1, {6, 5});
+  const Value gamma = param(2, {5}), beta = param(3, {5});
+  CHECK(kernels({softmax(x, 1)}) == 1);
+  CHECK(kernels({softmax(x, 0)}) == 1);
+  CHECK(kernels({log_softmax(x, 1)}) == 1);
+  const Value peak = reduce(Combine::Max, x, Dims{1}, true);
+  CHECK(kernels({log(sum(exp(x - peak), {1})) + peak}) == 1);  // logsumexp
+  const Value y = softmax(x, 1);
+  CHECK(kernels({y * (dy - sum(dy * y, {1}))}) == 1);
+  CHECK(kernels({y, y * (dy - sum(dy * y, {1}))}) == 1);
+  const Value centred = x - mean(x, {1});
+  const Value normal = centred / sqrt(mean(centred * centred, {1}) + 1e-5);
+  CHECK(kernels({normal * gamma + beta}) == 1);
+}
+
+TEST_CASE("kernel count: negative log likelihood is in the kernel of its softmax") {
+  const Value x = param(0, {6, 5}), label = parameter(1, DType::I64, {6, 1});
+  const Graph graph = graph_of({gather(log_softmax(x, 1), label, 1)});
+  CHECK(check_fusion(graph, rounded, std::vector<int64_t>{0, 5}).kernels.size() == 1);
+}
+
+TEST_CASE("kernel count: row programs over more axes") {
+  const Value x = param(0, {2, 3, 4, 5});
+  CHECK(kernels({softmax(x, 3)}) == 1);
+  CHECK(kernels({softmax(x, 1)}) == 1);
+  const Value centred = x - mean(x, {2, 3});
+  CHECK(kernels({centred / sqrt(mean(centred * centred, {2, 3}) + 1e-5)}) == 1);
+  const Value batch = x - mean(x, {0, 2, 3});
+  CHECK(kernels({batch / sqrt(mean(batch * batch, {0, 2, 3}) + 1e-5)}) == 1);
+}
+
+TEST_CASE("kernel count: contractions take their epilogue") {
+  const Value x = param(0, {6, 5}), w1 = param(1, {5, 7}), b1 = param(2, {7});
+  const Value w2 = param(3, {7, 4}), b2 = param(4, {4});
+  const Value hidden = gelu(matmul(x, w1) + b1);
+  CHECK(kernels({matmul(x, w1)}) == 1);
+  CHECK(kernels({hidden}) == 1);
+  CHECK(kernels({matmul(hidden, w2) + b2}) == 2);  // a two-layer MLP
+  const Value zero = constant(DType::F32, {}, 0.0);
+  CHECK(kernels({matmul(maximum(matmul(x, w1) + b1, zero), w2) + b2}) == 2);
+  CHECK(kernels({hidden, matmul(x, w1) + b1}) == 1);  // what the backward pass needs
+}
+
+TEST_CASE("kernel count: convolution, pooling") {
+  const Value x = param(0, {1, 2, 3, 8, 8}), w = param(1, {1, 4, 3, 3, 3});
+  const Value b = param(2, {1, 1, 4, 1, 1});
+  const Value padded = pad(pad(x, 3, 1, 1), 4, 1, 1);
+  const Value zero = constant(DType::F32, {}, 0.0);
+  CHECK(kernels({maximum(conv(padded, w, Dims{1, 1}, Dims{1, 1}) + b, zero)}) == 1);
+  CHECK(kernels({conv(x, w, Dims{2, 1}, Dims{1, 2})}) == 1);
+  const Value image = param(0, {2, 3, 8, 8});
+  const Value low = pad(pad(image, 2, 1, 1, -1e30), 3, 1, 1, -1e30);
+  const Value windows = unfold(unfold(low, 2, 3, 2, 1), 3, 3, 2, 1);
+  CHECK(kernels({reduce(Combine::Max, windows, Dims{4, 5})}, {}) == 1);
+}
+
+TEST_CASE("kernel count: attention takes three") {
+  const Value q = param(0, {2, 6, 8}), k = param(1, {2, 6, 8}), v = param(2, {2, 6, 8});
+  const auto heads = [](const Value& x) {  // [batch, time, 2 * 4] to [batch * 2, time, 4]
+    return reshape(permute(reshape(x, Dims{2, 6, 2, 4}), Dims{0, 2, 1, 3}), Dims{4, 6, 4});
+  };
+  const Value scores = dot(heads(q), permute(heads(k), Dims{0, 2, 1})) * 0.5;
+  const Value mixed = dot(softmax(scores, 2), heads(v));
+  const Value out =
+      reshape(permute(reshape(mixed, Dims{2, 2, 6, 4}), Dims{0, 2, 1, 3}), Dims{2, 6, 8});
+  CHECK(kernels({out}) == 3);
+}
