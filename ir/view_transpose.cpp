@@ -70,8 +70,8 @@ std::optional<std::vector<Group>> groups_of(const Walks& w, const Shape& target)
   }
   Dims order(w.steps.size());
   std::iota(order.begin(), order.end(), int64_t(0));
-  std::ranges::stable_sort(
-      order, [&](int64_t a, int64_t b) { return w.steps[size_t(a)] > w.steps[size_t(b)]; });
+  std::ranges::sort(order, {},
+                    [&](int64_t axis) { return std::pair(-w.steps[size_t(axis)], axis); });
   for (int64_t axis : order) {
     const int64_t step = w.steps[size_t(axis)], last = w.x->shape[size_t(axis)] - 1;
     size_t a = 0;

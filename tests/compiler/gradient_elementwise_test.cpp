@@ -119,6 +119,23 @@ TEST_CASE("gradient: rows whose result is not a float have no gradient") {
   }
 }
 
+TEST_CASE("gradient: adjoints and tangents have the dtype of what they belong to") {
+  for (const Row& row : rows)
+    for (DType dtype : {DType::F16, DType::BF16, DType::F32, DType::F64}) {
+      if (!accepts(row.operands, dtype) || row.result == Result::Bool) continue;
+      std::vector<Value> x;
+      for (int i = 0; i < row.arity; ++i) x.push_back(parameter(i, dtype, {2}));
+      std::vector<Value> operands = x;
+      if (row.op == Op::Where) operands[0] = lt(x[0], x[1]);
+      const Value y = elementwise(row.op, operands);
+      INFO(row.name << " " << type_string(*y));
+      for (const Value& g : compiler::vjp({{y}}, x, {{like(y, 1.0)}}))
+        if (g) CHECK(g->dtype == dtype);
+      const Value t = compiler::jvp({{y}}, x, std::vector<Value>(x.size(), like(y, 1.0)))[0];
+      CHECK(t->dtype == dtype);
+    }
+}
+
 TEST_CASE("gradient: broadcast operands get the sum over what they were broadcast to") {
   std::mt19937 rng(3);
   const auto multiply = [](std::span<const Value> x) { return x[0] * x[1] + x[2]; };
