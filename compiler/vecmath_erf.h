@@ -45,7 +45,7 @@ inline constexpr double exp2_q_short[] = {
 template <class B>
 Number<B> exp2_short(Number<B> x) {
   const Number<B> magic = exp_magic(x, 0), t = x + magic, r = x - (t - magic);
-  return madd(polynomial(r, exp2_q_short), r, 1.0) * shifted_power(t);
+  return madd(polynomial(r, exp2_q_short), r, 1.0) * rounded_power(t);
 }
 
 // erfc(x) for 0 <= x in f64, to 28 bits and down to 2^-160.
@@ -61,9 +61,9 @@ template <class B>
 Pair<B> erfc_full(Number<B> x) {
   x = at_most(x, 27.5);
   const Pair<B> square = two_product(x, x);
-  const ExpReduction<B> e = reduce_exp(-square.high, exp_magic(x, exp_f64.half), true);
+  const ExpReduction<B> e = reduce_exp(-square.high, exp_magic(x, exp_f64.shift), true);
   const Pair<B> r = two_sum(e.r, e.r_low - square.low);
-  const Pair<B> power = fast_two_sum(x.same(1.0), expm1_reduced<B>({r.high, r.low, e.power}));
+  const Pair<B> power = fast_two_sum(x.same(1.0), expm1_reduced<B>({r.high, r.low, e.rounded}));
 
   // q = c0 + s c(s), its last addition a pair.
   const Number<B> s = (x - 2.5) / (x + 2.5);
@@ -76,7 +76,8 @@ Pair<B> erfc_full(Number<B> x) {
 
   const Pair<B> y = two_product(power.high, w);
   const Number<B> low = y.low + madd(power.high, w_low, power.low * w);
-  return {y.high * e.power, low * e.power};
+  const Number<B> scaled = rounded_power(e.rounded);
+  return {y.high * scaled, low * scaled};
 }
 
 template <class B>
@@ -93,7 +94,7 @@ typename B::Value erfc(B& b, typename B::Value v) {
     return choose(wide < 0.0, 2.0 - tail, tail).cast(DType::F32).value;
   }
   const Pair<B> tail = erfc_full(absolute(x));
-  const double scale = std::ldexp(1, -int(exp_f64.half));
+  const double scale = std::ldexp(1, -int(exp_f64.shift));
   const Number<B> right = (tail.high + tail.low) * scale,
                   left = (2.0 - tail.high * scale) - tail.low * scale;
   // Near zero the result is just below one, where an ulp is half as large as that of q.
@@ -106,11 +107,12 @@ typename B::Value erf(B& b, typename B::Value v) {
   if (x.dtype() == DType::F32) {
     const Number<B> bounded = at_most(size, 4.0);
     const Number<B> p = madd(polynomial(bounded, erf_tail_f32), bounded, -bounded);
-    const Number<B> tail = 1.0 - exp_shifted(p, exp_magic(p, 0));
+    const ExpReduction<B> e = reduce_exp(p, exp_magic(p, 0), false);
+    const Number<B> tail = 1.0 - exp_reduced(e.r) * rounded_power(e.rounded);
     return with_sign_of(choose(size > 0.9277, tail, erf_near_zero(size)), x).value;
   }
   const Pair<B> tail = erfc_full(size);
-  const double scale = std::ldexp(1, -int(exp_f64.half));
+  const double scale = std::ldexp(1, -int(exp_f64.shift));
   const Number<B> far = (1.0 - tail.high * scale) - tail.low * scale;
   return with_sign_of(choose(size > 1.0, far, erf_near_zero(size)), x).value;
 }

@@ -7,10 +7,10 @@
 // tools/vecmath/remez.py.
 //
 // n is found by adding 1.5 2^23 (2^52), which rounds to an integer and leaves n in the low bits of
-// the sum; adding the exponent's bias as well makes these bits, shifted up, the float 2^n. As n may
-// leave the range of normal exponents, 2^n is the product of two: 2^(n-64) 2^64 above zero and
-// 2^(n+64) 2^-64 below (512 for f64). The second product rounds, once, and so makes infinities and
-// denormals as it should.
+// the sum; adding the exponent's bias as well makes these bits, shifted up, the float 2^n. Where n
+// may leave the range of normal exponents the bias is added twice, and the bits, halved, give two
+// factors whose product is 2^n. The multiplication by the second one rounds, once, and so makes
+// infinities and denormals as it should.
 
 #include <cmath>
 
@@ -19,8 +19,8 @@
 namespace cermet::compiler::vecmath {
 
 struct ExpTable {
-  double log2e, ln2_high, ln2_low;
-  double half;                 // how far 2^n is shifted to be normal
+  double ln2_high, ln2_low;
+  double shift;                // 2^(n - shift) is normal for all n of finite and denormal results
   double lowest, highest;      // e^lowest rounds to zero, e^highest overflows
   double lowest2, highest2;    // so for 2^x
   double all_minus_one;        // expm1 rounds to -1 below this
@@ -42,55 +42,65 @@ inline constexpr double exp2_q_f64[] = {
     0x1.5d87fe78458efp-10, 0x1.430913167eedbp-13, 0x1.ffcbfe66174f4p-17, 0x1.62bfb49d62a95p-20,
     0x1.b52083783f477p-24, 0x1.e63b935ad9e0ep-28, 0x1.f0e6f0d7995fbp-32};
 inline constexpr double log2e = 0x1.71547652b82fep0;
-inline constexpr ExpTable exp_f32 = {
-    log2e, 0x1.63p-1, -0x1.bd0106p-13, 64, -104, 89, -151, 129, -18, 80, exp_q_f32, exp2_q_f32};
+inline constexpr ExpTable exp_f32 = {0x1.63p-1, -0x1.bd0106p-13, 64, -104, 89, -151, 129, -18, 80,
+                                     exp_q_f32, exp2_q_f32};
 inline constexpr ExpTable exp_f64 = {
-    log2e,     0x1.62e42feep-1, 0x1.a39ef35793c76p-33, 512, -746, 710, -1076, 1025, -40, 700,
-    exp_q_f64, exp2_q_f64};
+    0x1.62e42feep-1, 0x1.a39ef35793c76p-33, 512, -746, 710, -1076, 1025, -40, 700, exp_q_f64,
+    exp2_q_f64};
 
 template <class B>
 const ExpTable& exp_table(Number<B> x) {
   return x.dtype() == DType::F32 ? exp_f32 : exp_f64;
 }
 
-// x = n ln 2 + r + r_low, and power = 2^(n + the shift that `magic` holds beside the rounding
-// constant and the bias).
+// The rounding constant, the bias and a shift of n as one number.
+template <class B>
+Number<B> exp_magic(Number<B> x, double shift) {
+  return x.same(format(x).round_magic + format(x).bias + shift);
+}
+template <class B>
+Number<B> exp_magic_twice(Number<B> x) {
+  return exp_magic(x, format(x).bias);
+}
+
+// x = n ln 2 + r + r_low; rounded is magic + n.
 template <class B>
 struct ExpReduction {
-  Number<B> r, r_low, power;
+  Number<B> r, r_low, rounded;
 };
 
 template <class B>
-Number<B> shifted_power(Number<B> rounded) {
+ExpReduction<B> exp_remainder(Number<B> x, Number<B> rounded, Number<B> magic, bool want_low) {
+  const ExpTable& table = exp_table(x);
+  const Number<B> n = rounded - magic;
+  const Number<B> high = madd(n, -table.ln2_high, x), r = madd(n, -table.ln2_low, high);
+  return {r, want_low ? madd(n, -table.ln2_low, high - r) : r, rounded};
+}
+template <class B>
+ExpReduction<B> reduce_exp(Number<B> x, Number<B> magic, bool want_low) {
+  return exp_remainder(x, madd(x, log2e, magic), magic, want_low);
+}
+
+// 2^(n + shift) for rounded = exp_magic(shift) + n.
+template <class B>
+Number<B> rounded_power(Number<B> rounded) {
   const Format& f = format(rounded);
   return (rounded.bitcast(f.bits) << f.mantissa).bitcast(f.type);
 }
 
+// y 2^n for rounded = exp_magic_twice() + n, and every n of a finite or denormal result.
 template <class B>
-ExpReduction<B> reduce_exp(Number<B> x, Number<B> magic, bool want_low) {
-  const ExpTable& table = exp_table(x);
-  const Number<B> t = madd(x, table.log2e, magic), n = t - magic;
-  const Number<B> high = madd(n, -table.ln2_high, x), r = madd(n, -table.ln2_low, high);
-  return {r, want_low ? madd(n, -table.ln2_low, high - r) : r, shifted_power(t)};
-}
-
-// The rounding constant, bias and shift as one number.
-template <class B>
-Number<B> exp_magic(Number<B> x, double shift) {
-  return x.same(format(x).round_magic + format(x).bias + shift);
+Number<B> times_power(Number<B> y, Number<B> rounded) {
+  const Format& f = format(rounded);
+  const Number<B> n = rounded.bitcast(f.bits);
+  const Number<B> both = n << f.mantissa, one = (n << (f.mantissa - 1)) & f.exponent;
+  return y * one.bitcast(f.type) * (both - one).bitcast(f.type);
 }
 
 // e^r
 template <class B>
 Number<B> exp_reduced(Number<B> r) {
   return madd(madd(polynomial(r, exp_table(r).q), r, 1.0), r, 1.0);
-}
-
-// e^x 2^shift, where n + shift is known to be a normal exponent; x is bounded and shift an integer.
-template <class B>
-Number<B> exp_shifted(Number<B> x, Number<B> magic) {
-  const ExpReduction<B> e = reduce_exp(x, magic, false);
-  return exp_reduced(e.r) * e.power;
 }
 
 // e^r - 1 with the reduction's low part taken in, as accurate as its rounding.
@@ -100,18 +110,22 @@ Number<B> expm1_reduced(const ExpReduction<B>& e) {
 }
 
 template <class B>
-Number<B> exp_number(Number<B> x) {
-  const ExpTable& table = exp_table(x);
-  x = at_most(at_least(x, table.lowest), table.highest);
-  const Number<B> below = x < 0.0;
-  const Number<B> magic = choose(below, exp_magic(x, table.half), exp_magic(x, -table.half));
-  return exp_shifted(x, magic) * choose(below, x.same(std::ldexp(1, -int(table.half))),
-                                        x.same(std::ldexp(1, int(table.half))));
-}
-
-template <class B>
-typename B::Value exp(B& b, typename B::Value x) {
-  return exp_number(Number<B>{&b, x}).value;
+typename B::Value exp(B& b, typename B::Value v) {
+  const Number<B> given{&b, v};
+  const ExpTable& table = exp_table(given);
+  const Number<B> magic = exp_magic_twice(given);
+  Number<B> x = at_least(given, table.lowest);
+  if (x.dtype() == DType::F64) x = at_most(x, table.highest);
+  Number<B> rounded = madd(x, log2e, magic);
+  // 32-bit lanes have an integer minimum, on ports that are idle here. What is above overflows
+  // however large its remainder is, and NaN stays in the remainder.
+  if (x.dtype() == DType::F32) {
+    const Number<B> bits = rounded.bitcast(DType::I32);
+    const Number<B> bound = exp_magic(x, binary32.bias + 128).bitcast(DType::I32);
+    rounded = choose(bits > bound, bound, bits).bitcast(DType::F32);
+  }
+  const ExpReduction<B> e = exp_remainder(x, rounded, magic, false);
+  return times_power(exp_reduced(e.r), e.rounded).value;
 }
 
 template <class B>
@@ -119,13 +133,8 @@ typename B::Value exp2(B& b, typename B::Value v) {
   Number<B> x{&b, v};
   const ExpTable& table = exp_table(x);
   x = at_most(at_least(x, table.lowest2), table.highest2);
-  const Number<B> below = x < 0.0;
-  const Number<B> magic = choose(below, exp_magic(x, table.half), exp_magic(x, -table.half));
-  const Number<B> t = x + magic, r = x - (t - magic);
-  const Number<B> e = madd(polynomial(r, table.q2), r, 1.0) * shifted_power(t);
-  return (e * choose(below, x.same(std::ldexp(1, -int(table.half))),
-                     x.same(std::ldexp(1, int(table.half)))))
-      .value;
+  const Number<B> magic = exp_magic_twice(x), rounded = x + magic, r = x - (rounded - magic);
+  return times_power(madd(polynomial(r, table.q2), r, 1.0), rounded).value;
 }
 
 // 2^n (e^r - 1) + (2^n - 1). The sign is x's, for zeros too.
@@ -136,7 +145,8 @@ typename B::Value expm1(B& b, typename B::Value v) {
   const Number<B> x = at_most(at_least(given, table.all_minus_one), table.highest);
   const Number<B> large = x > table.doubled;
   const ExpReduction<B> e = reduce_exp(x, choose(large, exp_magic(x, -1), exp_magic(x, 0)), true);
-  const Number<B> y = madd(expm1_reduced(e), e.power, e.power - 1.0);
+  const Number<B> power = rounded_power(e.rounded);
+  const Number<B> y = madd(expm1_reduced(e), power, power - 1.0);
   return with_sign_of(y * choose(large, x.same(2.0), x.same(1.0)), given).value;
 }
 
@@ -146,12 +156,12 @@ template <class B>
 typename B::Value sigmoid(B& b, typename B::Value v) {
   const Number<B> x{&b, v};
   const ExpTable& table = exp_table(x);
-  const ExpReduction<B> e =
-      reduce_exp(at_most(at_least(-x, table.all_minus_one * 2), -table.lowest),
-                 exp_magic(x, -table.half), true);
-  const double scale = std::ldexp(1, -int(table.half));
-  const Number<B> sum = e.power + scale, lost = scale - (sum - e.power);
-  return (scale / (sum + madd(expm1_reduced(e), e.power, lost))).value;
+  const Number<B> bounded = at_most(at_least(-x, table.all_minus_one * 2), -table.lowest);
+  const ExpReduction<B> e = reduce_exp(bounded, exp_magic(x, -table.shift), true);
+  const double scale = std::ldexp(1, -int(table.shift));
+  const Number<B> power = rounded_power(e.rounded);
+  const Number<B> sum = power + scale, lost = scale - (sum - power);
+  return (scale / (sum + madd(expm1_reduced(e), power, lost))).value;
 }
 
 }  // namespace cermet::compiler::vecmath

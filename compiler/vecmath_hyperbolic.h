@@ -34,7 +34,8 @@ Pair<B> quarter_exp(Number<B> x) {
   const ExpReduction<B> e =
       reduce_exp(at_most(x, exp_table(x).highest + 0.5), exp_magic(x, -2), true);
   const Pair<B> p = fast_two_sum(x.same(1.0), expm1_reduced(e));
-  return {p.high * e.power, p.low * e.power};
+  const Number<B> power = rounded_power(e.rounded);
+  return {p.high * power, p.low * power};
 }
 
 template <class B>
@@ -60,7 +61,7 @@ typename B::Value tanh(B& b, typename B::Value v) {
   const bool f32 = x.dtype() == DType::F32;
   const Number<B> twice = at_most(size + size, f32 ? 20 : 42);  // from where it is 1
   const ExpReduction<B> e = reduce_exp(twice, exp_magic(x, 0), false);
-  const Number<B> large = 1.0 - 2.0 / madd(exp_reduced(e.r), e.power, 1.0);
+  const Number<B> large = 1.0 - 2.0 / madd(exp_reduced(e.r), rounded_power(e.rounded), 1.0);
   const Number<B> z = size * size;
   const Number<B> p = f32 ? polynomial(z, tanh_p_f32) : polynomial(z, tanh_p_f64);
   return with_sign_of(choose(size < 0.55, madd(z * p, size, size), large), x).value;

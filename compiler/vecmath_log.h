@@ -31,9 +31,9 @@ struct LogTable {
   std::span<const double> p;  // f32: P; f64: R
 };
 
-inline constexpr double log_p_f32[] = {0x1.555548p-2,  -0x1.000070p-2, 0x1.99a540p-3,
-                                       -0x1.552f16p-3, 0x1.230368p-3,  -0x1.010428p-3,
-                                       0x1.eff1bcp-4,  -0x1.bf252ep-4, 0x1.b595dcp-5};
+inline constexpr double log_p_f32[] = {0x1.555554p-2,  -0x1.000228p-2, 0x1.99a036p-3,
+                                       -0x1.5470d6p-3, 0x1.22d5dap-3,  -0x1.0db2dep-3,
+                                       0x1.055de4p-3,  -0x1.3692e2p-4};
 inline constexpr double log_r_f64[] = {
     0x1.5555555555558p-1, 0x1.9999999995216p-2, 0x1.2492492e053d4p-2, 0x1.c71c62ce9928ap-3,
     0x1.7462ba9c3d365p-3, 0x1.39fdaa7e32c26p-3, 0x1.2b607306234afp-3};

@@ -14,11 +14,11 @@
 //   and_ or_ xor_ not_ shl shr (shr is arithmetic for signed types)
 //   lt le gt ge eq ne (masks; ordered, but ne is true on NaN)  select(mask, a, b)
 //   cast (numeric)  bitcast (same width)
-// and, if it can branch,
-//   rarely(V mask, V otherwise, std::span<const V> operands, F build)
-//                       select(mask, build(operands), otherwise), where the operations that build
-//                       makes (from these operands and constants) may be skipped when no lane of
-//                       mask is set
+//   call_scalar(Helper, mask, V value, std::span<const V> operands)
+//                       the helper (a function of f64, out of line) in the lanes of mask, value
+//                       elsewhere; skipped when no lane of mask is set
+// A builder with `static constexpr bool calls_no_helpers = true` gets what helpers do for sin, cos
+// and tan as operations, in every lane.
 //
 // Also here: polynomials, and the error-free transformations on which double-word arithmetic stands
 // (Dekker, Numer. Math. 18, 1971; Knuth, TAOCP 2, 4.2.2).
@@ -29,6 +29,7 @@
 #include <span>
 
 #include "cermet/dtype.h"
+#include "compiler/loops.h"
 
 namespace cermet::compiler::vecmath {
 
@@ -144,21 +145,12 @@ template <class B>
 Number<B> at_most(Number<B> a, double high) {
   return choose(a > high, high, a);
 }
-// choose(mask, build(xs...), otherwise); a builder that can branch skips what build makes when no
-// lane needs it. build uses no other numbers than its arguments.
-template <class B, class F, std::same_as<Number<B>>... Xs>
-Number<B> rarely(Number<B> mask, Number<B> otherwise, F build, Xs... xs) {
-  using V = typename B::Value;
-  const auto inside = [&](std::span<const V> operands) {
-    size_t i = 0;
-    return build((static_cast<void>(xs), otherwise.with(operands[i++]))...).value;
-  };
-  const V operands[] = {xs.value...};
-  const std::span<const V> all = operands;
-  if constexpr (requires { mask.builder->rarely(mask.value, otherwise.value, all, inside); })
-    return otherwise.with(mask.builder->rarely(mask.value, otherwise.value, all, inside));
-  else
-    return choose(mask, otherwise.with(inside(all)), otherwise);
+// choose(mask, helper(xs...), otherwise)
+template <class B, std::same_as<Number<B>>... Xs>
+Number<B> call_where(Number<B> mask, loops::Helper helper, Number<B> otherwise, Xs... xs) {
+  const typename B::Value operands[] = {xs.value...};
+  return mask.with(mask.builder->call_scalar(helper, mask.value, otherwise.value,
+                                             std::span<const typename B::Value>(operands)));
 }
 
 // a * b + c, rounded once where the target can and twice where it cannot.
@@ -200,13 +192,15 @@ struct Format {
   double round_magic;  // 1.5 * 2^mantissa: adding it rounds to an integer, which the low bits then
                        // hold
   double splitter;     // Dekker's constant: 2^ceil(p/2) + 1
-  int64_t sign;        // the sign bit
+  int64_t sign, exponent;  // the bits of the sign and of the exponent
 };
-inline constexpr Format binary32 = {DType::F32, DType::I32, DType::U32, 23,   127,
-                                    0x1p-126,   0x1p-23,    0x1.8p23,   4097, int64_t(1) << 31};
+inline constexpr Format binary32 = {DType::F32, DType::I32,       DType::U32, 23,
+                                    127,        0x1p-126,         0x1p-23,    0x1.8p23,
+                                    4097,       int64_t(1) << 31, 0x7f800000};
 inline constexpr Format binary64 = {
-    DType::F64, DType::I64, DType::U64, 52,        1023,
-    0x1p-1022,  0x1p-52,    0x1.8p52,   134217729, std::numeric_limits<int64_t>::min()};
+    DType::F64,        DType::I64, DType::U64, 52,        1023,
+    0x1p-1022,         0x1p-52,    0x1.8p52,   134217729, std::numeric_limits<int64_t>::min(),
+    0x7ff0000000000000};
 
 template <class B>
 const Format& format(Number<B> x) {

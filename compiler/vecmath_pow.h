@@ -65,13 +65,9 @@ Number<B> pow_f64(Number<B> x, Number<B> given_y) {
   // Outside the bounds, where infinities may have been made, the correction is of no use.
   const Number<B> low = choose(exact.high == product, madd(y, log.low, exact.low), 0.0);
 
-  const Number<B> below = product < 0.0;
-  const Number<B> magic = choose(below, exp_magic(x, table.half), exp_magic(x, -table.half));
-  const ExpReduction<B> e = reduce_exp(product, magic, true);
+  const ExpReduction<B> e = reduce_exp(product, exp_magic_twice(x), true);
   const Pair<B> r = two_sum(e.r, e.r_low + low);
-  const Number<B> power = (1.0 + expm1_reduced<B>({r.high, r.low, e.power})) * e.power;
-  const double scale = std::ldexp(1, int(table.half));
-  return power * choose(below, x.same(1 / scale), x.same(scale));
+  return times_power(expm1_reduced<B>({r.high, r.low, e.rounded}) + 1.0, e.rounded);
 }
 
 // The same for f32 numbers in f64.

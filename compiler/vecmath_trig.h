@@ -3,8 +3,8 @@
 //
 // The argument is reduced to r in [-pi/4, pi/4]. The quadrant chooses between sin(r) = r + r z S(z)
 // and cos(r) = 1 - z/2 + z^2 C(z), z = r^2, and gives the sign; so sin(x)^2 + cos(x)^2 never passes
-// 1 by more than rounding, and cos(0) is 1. tan is tan(r) or -1 / tan(r). Large arguments are a
-// branch where the builder has one.
+// 1 by more than rounding, and cos(0) is 1. tan is tan(r) or -1 / tan(r). Large
+// arguments, rare and long to reduce, are left to a helper.
 //
 // tan for f32 is computed in f64 with a short polynomial: its steep slope would amplify the
 // rounding of r.
@@ -55,32 +55,41 @@ Number<B> sin_of(const Residue<B>& r) {
   return xor_bits(choose((r.quadrant & 1) != 0, cos_r, sin_r), sign_of_quadrant(r.quadrant));
 }
 
-// The sine of |x| moved by so many quadrants.
+// `common`, and in the lanes whose size is large helper(size), or where there are no helpers
+// large(size).
+template <class B, class F>
+Number<B> unless_large(Number<B> size, Number<B> common, loops::Helper helper, F large) {
+  const Number<B> mask = !(size < large_argument(size.dtype()));
+  if constexpr (requires { B::calls_no_helpers; })
+    return choose(mask, large(size), common);
+  else
+    return call_where(mask, helper, common, size);
+}
+
+// The sine of size, which is not negative, moved by so many quadrants.
 template <class B>
-Number<B> sin_of_moved(Number<B> x, int quadrants) {
+Number<B> sin_of_moved(Number<B> size, int quadrants, loops::Helper helper) {
   const auto finish = [&](Residue<B> r) {
     if (quadrants != 0) r.quadrant = r.quadrant + quadrants;
     return sin_of(r);
   };
-  const bool f32 = x.dtype() == DType::F32;
-  const Number<B> size = absolute(x);
-  const Number<B> common = f32 && !x.builder->has_fma()
+  const bool f32 = size.dtype() == DType::F32;
+  const Number<B> common = f32 && !size.builder->has_fma()
                                ? finish(narrowed(reduce_common(size.cast(DType::F64), false)))
                                : finish(reduce_common(size, false));
-  const auto large = [&](Number<B> y) {
-    return finish(f32 ? narrowed(reduce_large(y.cast(DType::F64))) : reduce_large(y));
-  };
-  return rarely(!(size < large_argument(x.dtype())), common, large, size);
+  return unless_large(size, common, helper, [&](Number<B> x) {
+    return finish(f32 ? narrowed(reduce_large(x.cast(DType::F64))) : reduce_large(x));
+  });
 }
 
 template <class B>
 typename B::Value sin(B& b, typename B::Value v) {
   const Number<B> x{&b, v};
-  return xor_bits(sin_of_moved(x, 0), sign_bit(x)).value;
+  return xor_bits(sin_of_moved(absolute(x), 0, loops::Helper::Sin), sign_bit(x)).value;
 }
 template <class B>
 typename B::Value cos(B& b, typename B::Value v) {
-  return sin_of_moved(Number<B>{&b, v}, 1).value;
+  return sin_of_moved(absolute(Number<B>{&b, v}), 1, loops::Helper::Cos).value;
 }
 
 // tan(r) or -1 / tan(r) for |r| <= pi/4, as the quadrant says, with about 30 bits.
@@ -111,8 +120,8 @@ typename B::Value tan(B& b, typename B::Value v) {
     return f32 ? tan_short(r).cast(DType::F32) : tan_full(r);
   };
   const Number<B> common = tan_of(size, [](Number<B> y) { return reduce_common(y, true); });
-  const auto large = [&](Number<B> y) { return tan_of(y, reduce_large<B>); };
-  const Number<B> result = rarely(!(size < large_argument(x.dtype())), common, large, size);
+  const Number<B> result = unless_large(size, common, loops::Helper::Tan,
+                                        [&](Number<B> y) { return tan_of(y, reduce_large<B>); });
   return xor_bits(result, sign_bit(x)).value;
 }
 

@@ -45,6 +45,7 @@ template <class T>
 class HostBuilder {
  public:
   static constexpr int lanes = 64;
+  static constexpr bool calls_no_helpers = true;
 
   struct Value {
     DType type = DType::F32;
