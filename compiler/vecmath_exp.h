@@ -93,7 +93,7 @@ template <class B>
 Number<B> times_power(Number<B> y, Number<B> rounded) {
   const Format& f = format(rounded);
   const Number<B> n = rounded.bitcast(f.bits);
-  const Number<B> both = n << f.mantissa, one = (n << (f.mantissa - 1)) & f.exponent;
+  const Number<B> bits = n << (f.mantissa - 1), both = bits + bits, one = bits & f.exponent;
   return y * one.bitcast(f.type) * (both - one).bitcast(f.type);
 }
 

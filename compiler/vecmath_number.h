@@ -17,8 +17,8 @@
 //   call_scalar(Helper, mask, V value, std::span<const V> operands)
 //                       the helper (a function of f64, out of line) in the lanes of mask, value
 //                       elsewhere; skipped when no lane of mask is set
-// A builder with `static constexpr bool calls_no_helpers = true` gets what helpers do for sin, cos
-// and tan as operations, in every lane.
+// A builder with `static constexpr bool inlines_large_arguments = true` gets what the helpers of
+// sin, cos and tan do as operations, in every lane.
 //
 // Also here: polynomials, and the error-free transformations on which double-word arithmetic stands
 // (Dekker, Numer. Math. 18, 1971; Knuth, TAOCP 2, 4.2.2).

@@ -1,11 +1,15 @@
 #pragma once
-// pow, hypot, rsqrt.
+// pow, hypot, rsqrt, fmod.
 //
 // x^y = e^(y log|x|). The product's error counts absolutely, and it may be as large as 745, so the
 // logarithm needs ten bits more than the result has. f32 computes in f64. f64 keeps the logarithm
 // as a pair: with s = (m - 1) / (m + 1), log(m) = s (2 + z (2/3 + z P(z))), z = s^2, each factor a
 // pair where it must be (the arrangement of FDLIBM's e_pow.c, with the double-word products of
 // Dekker). The special cases are C's (C99 F.9.4.4).
+
+//
+// fmod is exact. With q = trunc(x / y), off by at most one, x - q y is a number of its type;
+// quotients of 2^53 and more, as well as zero, infinite and NaN operands, are left to a helper.
 
 #include <cmath>
 
@@ -116,6 +120,30 @@ typename B::Value hypot(B& b, typename B::Value vx, typename B::Value vy) {
 template <class B>
 typename B::Value rsqrt(B& b, typename B::Value v) {
   return (1.0 / square_root(Number<B>{&b, v})).value;
+}
+
+// a - q c where that is a number of f64, for positive a and c with a / c < 2^53.
+template <class B>
+Number<B> exact_remainder(Number<B> a, Number<B> q, Number<B> c) {
+  if (a.builder->has_fma()) return madd(-q, c, a);
+  // The halves of the product must neither overflow nor be lost.
+  const Number<B> one = a.same(1.0), large = a > 0x1p900, small = c < 0x1p-900;
+  const Number<B> down = choose(large, 0x1p-200, choose(small, 0x1p200, one));
+  const Number<B> up = choose(large, 0x1p200, choose(small, 0x1p-200, one));
+  const Pair<B> product = two_product(q, c * down);
+  return ((a * down - product.high) - product.low) * up;
+}
+
+template <class B>
+typename B::Value fmod(B& b, typename B::Value vx, typename B::Value vy) {
+  const Number<B> x{&b, vx}, y{&b, vy};
+  const DType type = x.dtype();
+  const Number<B> a = absolute(x).cast(DType::F64), c = absolute(y).cast(DType::F64);
+  const Number<B> quotient = a / c, q = truncated(quotient);
+  const Number<B> r =
+      exact_remainder(a, q, choose(q == 0.0, 1.0, c));  // zero times infinity is NaN
+  const Number<B> common = with_sign_of(choose(r < 0.0, r + c, r).cast(type), x);
+  return call_where(!(quotient < 0x1p53), loops::Helper::Fmod, common, x, y).value;
 }
 
 }  // namespace cermet::compiler::vecmath

@@ -3,8 +3,8 @@
 //
 // The argument is reduced to r in [-pi/4, pi/4]. The quadrant chooses between sin(r) = r + r z S(z)
 // and cos(r) = 1 - z/2 + z^2 C(z), z = r^2, and gives the sign; so sin(x)^2 + cos(x)^2 never passes
-// 1 by more than rounding, and cos(0) is 1. tan is tan(r) or -1 / tan(r). Large
-// arguments, rare and long to reduce, are left to a helper.
+// 1 by more than rounding, and cos(0) is 1. tan is tan(r) or -1 / tan(r). Large arguments, rare and
+// long to reduce, are left to a helper.
 //
 // tan for f32 is computed in f64 with a short polynomial: its steep slope would amplify the
 // rounding of r.
@@ -55,12 +55,12 @@ Number<B> sin_of(const Residue<B>& r) {
   return xor_bits(choose((r.quadrant & 1) != 0, cos_r, sin_r), sign_of_quadrant(r.quadrant));
 }
 
-// `common`, and in the lanes whose size is large helper(size), or where there are no helpers
+// `common`, and in the lanes whose size is large helper(size), or, as the builder wishes,
 // large(size).
 template <class B, class F>
 Number<B> unless_large(Number<B> size, Number<B> common, loops::Helper helper, F large) {
   const Number<B> mask = !(size < large_argument(size.dtype()));
-  if constexpr (requires { B::calls_no_helpers; })
+  if constexpr (requires { B::inlines_large_arguments; })
     return choose(mask, large(size), common);
   else
     return call_where(mask, helper, common, size);

@@ -267,7 +267,7 @@ std::vector<std::pair<T, T>> random_pairs(int count, uint64_t seed) {
 
 template <class T, class Wide>
 void check(const Binary& f, Wide (*reference)(Wide, Wide),
-           const std::vector<std::pair<T, T>>& inputs) {
+           const std::vector<std::pair<T, T>>& inputs, double bound = max_ulp) {
   for (bool fused : {true, false}) {
     HostBuilder b(fused);
     double worst = 0;
@@ -288,7 +288,7 @@ void check(const Binary& f, Wide (*reference)(Wide, Wide),
                  worst, at.first, at.second);
     INFO(fmt::format("{} {} {}: {} ulp at {:a}, {:a}", f.name, type, fused ? "fma" : "no fma",
                      worst, at.first, at.second));
-    CHECK(worst <= max_ulp);
+    CHECK(worst <= bound);
   }
 }
 
@@ -299,6 +299,29 @@ TEST_CASE("vecmath: functions of two floats are within two ulp, with C's special
     check<float, double>(f, f.reference, f32);
     check<double, long double>(f, f.reference_wide, f64);
   }
+}
+
+TEST_CASE("vecmath: fmod is exact") {
+  const Binary fmod = BINARY(fmod, return std::fmod(x, y));
+  check<float, double>(fmod, fmod.reference, random_pairs<float>(100000, 5), 0);
+  check<double, long double>(fmod, fmod.reference_wide, random_pairs<double>(100000, 6), 0);
+}
+
+TEST_CASE("vecmath: the helpers of kernels are within two ulp for arguments of any size") {
+  std::vector<double> inputs = special_values<double>();
+  std::mt19937_64 random(7);
+  for (int i = 0; i < 20000; ++i) inputs.push_back(std::bit_cast<double>(uint64_t(random())));
+  const auto worst = [&](compiler::loops::Helper helper, long double (*reference)(long double)) {
+    const auto function =
+        reinterpret_cast<double (*)(double)>(compiler::kernel_helpers()[size_t(helper)]);
+    double error = 0;
+    for (double x : inputs) error = std::max(error, ulp_error(function(x), reference(x)));
+    return error;
+  };
+  using compiler::loops::Helper;
+  CHECK(worst(Helper::Sin, [](long double x) { return std::sin(x); }) <= max_ulp);
+  CHECK(worst(Helper::Cos, [](long double x) { return std::cos(x); }) <= max_ulp);
+  CHECK(worst(Helper::Tan, [](long double x) { return std::tan(x); }) <= max_ulp);
 }
 
 // Lanes of any type through one function.

@@ -8,9 +8,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <span>
 #include <stdexcept>
+#include <type_traits>
 
 #include "cermet/dtype.h"
+#include "compiler/kernel_helpers.h"
+#include "compiler/loops.h"
 
 namespace cermet::testing {
 
@@ -45,7 +50,7 @@ template <class T>
 class HostBuilder {
  public:
   static constexpr int lanes = 64;
-  static constexpr bool calls_no_helpers = true;
+  static constexpr bool inlines_large_arguments = true;
 
   struct Value {
     DType type = DType::F32;
@@ -183,6 +188,21 @@ class HostBuilder {
       const uint8_t* m = mask.as<uint8_t>();
       const T *x = a.as<T>(), *y = b.as<T>();
       return make<T>(a.type, [=](int i) { return m[i] ? x[i] : y[i]; });
+    });
+  }
+  Value call_scalar(compiler::loops::Helper helper, const Value& mask, const Value& value,
+                    std::span<const Value> operands) {
+    const void* function = compiler::kernel_helpers()[size_t(helper)];
+    return floats(value.type, [&]<class T>(T) {
+      const auto result = [&](int i) {
+        const double x = double(operands[0].as<T>()[i]);
+        if (operands.size() == 1) return reinterpret_cast<double (*)(double)>(function)(x);
+        const double y = double(operands[1].as<T>()[i]);
+        return reinterpret_cast<double (*)(double, double)>(function)(x, y);
+      };
+      return make<T>(value.type, [&](int i) {
+        return mask.as<uint8_t>()[i] ? T(result(i)) : value.as<T>()[i];
+      });
     });
   }
   Value cast(const Value& a, DType type) {
