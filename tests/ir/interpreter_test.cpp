@@ -72,6 +72,28 @@ TEST_CASE("interpreter: each node is rounded to its dtype") {
   CHECK(interpret_one(cast(byte + byte, DType::I32)).number(0) == 400 - 256);
 }
 
+TEST_CASE("interpreter: float to integer conversion truncates, saturates, and makes NaN 0") {
+  const HostArray row =
+      HostArray::of<double>({8}, {-1.9, 1.9, 300, -300, 1e30, -1e30, infinity, not_a_number});
+  const Value x = parameter_of(0, row);
+  const auto as = [&](DType dtype) { return interpret_one(cast(x, dtype), {row}); };
+  CHECK(list<int8_t>(as(DType::I8)) == std::vector<int8_t>{-1, 1, 127, -128, 127, -128, 127, 0});
+  CHECK(list<uint8_t>(as(DType::U8)) == std::vector<uint8_t>{0, 1, 255, 0, 255, 0, 255, 0});
+  using Long = std::numeric_limits<int64_t>;
+  CHECK(list<int64_t>(as(DType::I64)) ==
+        std::vector<int64_t>{-1, 1, 300, -300, Long::max(), Long::min(), Long::max(), 0});
+  const uint64_t most = std::numeric_limits<uint64_t>::max();
+  CHECK(list<uint64_t>(as(DType::U64)) == std::vector<uint64_t>{0, 1, 300, 0, most, 0, most, 0});
+  CHECK(list<bool>(as(DType::Bool)) == std::vector<bool>(8, true));
+}
+
+TEST_CASE("interpreter: integer to float conversion rounds once") {
+  const uint64_t big = (uint64_t(1) << 63) + (uint64_t(1) << 39) + 1;  // just above a tie in f32
+  const HostArray row = HostArray::of<uint64_t>({1}, {big});
+  CHECK(interpret_one(cast(parameter_of(0, row), DType::F32), {row}).number(0) ==
+        double(std::nextafter(0x1p63f, infinity)));
+}
+
 TEST_CASE("interpreter: reductions start from the first element, and pass NaN on") {
   const HostArray zeros = HostArray::of<float>({2}, {-0.0f, -0.0f});
   const Value x = parameter_of(0, zeros);
@@ -180,10 +202,10 @@ TEST_CASE("interpreter: a chain of a million nodes runs, and values die after th
 
   rusage before, after;
   getrusage(RUSAGE_SELF, &before);
-  const int64_t megabyte = (1 << 20) / 8, count = 1000;
+  const int64_t megabyte = (1 << 20) / 8, count = 600;
   Value y = parameter(0, DType::U64, {megabyte});
   for (int64_t i = 0; i < count; ++i) y = bitwise_not(y);
   CHECK(interpret_one(y, {HostArray(DType::U64, {megabyte})}).number(megabyte - 1) == 0);
   getrusage(RUSAGE_SELF, &after);
-  CHECK((after.ru_maxrss - before.ru_maxrss) / 1024 < count / 2);
+  CHECK((after.ru_maxrss - before.ru_maxrss) / 1024 < count * 2 / 3);  // MiB
 }
