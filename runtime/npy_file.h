@@ -6,7 +6,8 @@
 // NumPy itself would write. A file may come from anywhere: whatever it claims is compared with what
 // it holds before memory is asked for, nothing in it is executed (arrays of Python objects are
 // refused), and names in a zip that lead out of it are refused. Every refusal is an Error that
-// names the file and what was found; what the file system refuses is a DeviceError.
+// names the file and what was found, also when there is no such file; a disk that fails, or has no
+// room for what is written, is a DeviceError.
 //
 // bf16 is not a type of NumPy. It is written with the descr "bfloat16", which NumPy reads once the
 // package ml_dtypes is imported. That package writes two anonymous bytes, '<V2', which cannot be

@@ -29,6 +29,8 @@ struct Close {
 };
 using Archive = std::unique_ptr<zip_t, Discard>;
 
+// Failure is the caller's mistake for a file to be read, the file system's for one to be written.
+template <class Exception>
 Archive open_archive(const std::string& where, const std::filesystem::path& path, int flags) {
   int code = 0;
   Archive archive(zip_open(path.c_str(), flags, &code));
@@ -37,7 +39,7 @@ Archive open_archive(const std::string& where, const std::filesystem::path& path
   zip_error_init_with_code(&error, code);
   const std::string text = zip_error_strerror(&error);
   zip_error_fini(&error);
-  throw Error(fmt::format("{}: {}", where, text));
+  throw Exception(fmt::format("{}: {}", where, text));
 }
 
 // Why a name cannot be used as the path of a member; empty if it can. A tool that unpacks the file
@@ -101,7 +103,7 @@ Array read_member(zip_t* archive, const std::string& where, uint64_t index,
 
 NamedArrays read_npz(const std::filesystem::path& path) {
   const std::string where = fmt::format("read_npz: {}", path.string());
-  const Archive archive = open_archive(where, path, ZIP_RDONLY);
+  const Archive archive = open_archive<Error>(where, path, ZIP_RDONLY);
   const zip_int64_t count = zip_get_num_entries(archive.get(), 0);
   NamedArrays arrays;
   std::set<std::string> seen;
@@ -137,7 +139,7 @@ void write_npz(const std::filesystem::path& path, const NamedViews& arrays) {
     file.write("PK\5\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 22);
     return file.finish();
   }
-  Archive archive = open_archive(where, path, ZIP_CREATE | ZIP_TRUNCATE);
+  Archive archive = open_archive<DeviceError>(where, path, ZIP_CREATE | ZIP_TRUNCATE);
   const auto fail = [&] {
     throw DeviceError(fmt::format("{}: {}", where, zip_strerror(archive.get())));
   };

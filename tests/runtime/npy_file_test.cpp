@@ -302,6 +302,7 @@ TEST_CASE("npz: names that cannot be used are refused before anything is written
   CHECK_FALSE(std::filesystem::exists(path));
   CHECK_THROWS_AS(write_npz(directory.path() / "missing" / "x.npz", {{"x", array}}),
                   cermet::DeviceError);
+  CHECK_THROWS_AS(write_npz(directory.path(), {{"x", array}}), cermet::DeviceError);
 }
 
 TEST_CASE("npz: hostile zips are refused with the file, the member and what was found") {
