@@ -9,11 +9,11 @@
 // yields the next ones; the For's results are the last ones.
 //
 // Invariants (verified by verify_loops):
-//   - operand dtypes and lane counts are exactly what the opcode's row says; no implicit conversion
-//   or splat
+//   - operand dtypes and lane counts are exactly what the opcode's row says; nothing is implicit
 //   - masks are Bool with the lanes of what they guard
 //   - memory is reached through buffers only; positions count elements; nothing proves bounds here
-//   - f16 and bf16 exist only in memory and as operands of Convert; arithmetic has f32 and f64
+//   - f16 and bf16 are only moved (loaded, stored, selected, carried) and converted
+//   - a value has a power of two of lanes
 //   - pure instructions may be moved to any block in which their operands are visible
 
 #include <cstdint>
@@ -28,40 +28,42 @@ namespace cermet::compiler::loops {
 
 // Legend: X(Enum, text, class). Classes: Pure: no effect, no memory; Memory: reads or writes a
 // buffer; Structure: owns blocks.
-//   Constant        imm: the element's bits, splat over the lanes
-//   Argument        imm: index into the kernel's int64 arguments (i64 scalar)
-//   Begin, End      i64: the part of the parallel range this call is to do
-//   BlockParameter  a For's induction variable (i64; first) or a carried value
-//   Add .. Select   lane by lane. Div, Rem: integer ones truncate and require a divisor that is
-//   neither 0 nor gives
-//                   overflow. Shr: arithmetic for signed. Shift counts below the width. Fma: one
-//                   rounding. Lt .. Ge: ordered (false on NaN); Ne: true on NaN; results are Bool
-//                   And, Or, Xor, Not: integers and Bool
-//   Convert         to this dtype: as C++ does between arithmetic types; float to integer requires
-//   a
-//                   representable value; to f16 and bf16 rounds to nearest even; Bool gives 0 or 1;
-//                   to Bool is != 0
-//   Bitcast         same size
-//   Splat           scalar -> lanes; Ramp: scalar i64 -> x, x+1, x+2, ...; Extract: imm: the lane
-//   ReduceAdd ..    all lanes to a scalar, pairwise: halves are combined until one lane is left.
-//   ReduceMax and ReduceMin
-//                   combine as the ops maximum and minimum do: NaN if either is NaN, else (x < y ?
-//                   y : x) and (y < x ? y : x)
-//   ReduceOr/And    of Bool lanes
-//   Load            imm: buffer; operands: position (i64 scalar) [, mask]: `lanes` consecutive
-//   elements, 0 where masked GatherLoad      imm: buffer; operands: positions (i64 lanes) [, mask]
-//   Store           imm: buffer; operands: position, value [, mask]
-//   ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last
-//   of equal positions wins Report          imm: code; operands: mask, i64 value: for the first set
-//   lane, if the error cell is empty, records
-//                   (code, value); the kernel goes on
-//   CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of
-//   mask, value elsewhere; for
-//                   rare cases that are too long to inline; skipped when no lane is set
-//   For             operands: lower, upper (i64), initial values...; imm: step > 0; one block
-//   If              operand: Bool scalar; one block; no results
-//   Result          operand: a For; imm: which carried value
-#define CERMET_LOOP_OPCODES(X)                                                                                                \
+//
+// Constant        imm: the element's bits, splat over the lanes
+// Argument        imm: index into the kernel's int64 arguments (i64 scalar)
+// Begin, End      i64: the part of the parallel range this call is to do
+// BlockParameter  a For's induction variable (i64; first) or a carried value
+// Add .. Select   lane by lane
+//   Div, Rem      integers truncate and require a divisor that is neither 0 nor gives overflow
+//   Fma           one rounding; for targets that have it
+//   Shl, Shr      counts below the width; Shr is arithmetic for signed integers
+//   Lt .. Ne      to Bool; false on NaN, but for Ne
+//   And .. Not    integers and Bool
+// Convert         to this dtype as C++ does; a float must be representable in the integer dtype; to
+//                 f16 and bf16 rounds once, to nearest even; from Bool 0 or 1; to Bool is != 0
+// Bitcast         same size
+// Splat           scalar -> lanes
+// Ramp            scalar i64 -> x, x+1, x+2, ...
+// Extract         imm: the lane
+// ReduceAdd, ..   all lanes to a scalar, pairwise: halves are combined until one lane is left
+//   ReduceMax/Min as the ops maximum and minimum do: NaN if either is NaN, else (x < y ? y : x) and
+//                 (y < x ? y : x)
+// ReduceOr/And    of Bool lanes
+// Load            imm: buffer; operands: position (i64 scalar) [, mask]: `lanes` consecutive
+//                 elements, 0 where masked
+// GatherLoad      imm: buffer; operands: positions (i64 lanes) [, mask]
+// Store           imm: buffer; operands: position, value [, mask]
+// ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last of
+//                 equal positions wins
+// Report          imm: code, not 0; operands: mask, i64 value: for the first set lane, if the error
+//                 cell is empty, records (code, value) atomically; the kernel goes on
+// CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of mask,
+//                 value elsewhere; for rare cases that are too long to inline; skipped when no lane
+//                 is set
+// For             operands: lower, upper (i64), initial values...; imm: step > 0; one block
+// If              operand: Bool scalar; one block; no results
+// Result          operand: a For; imm: which carried value
+#define CERMET_LOOP_OPCODES(X)                                                                    \
   X(Constant, const, Pure) X(Argument, arg, Pure) X(Begin, begin, Pure) X(End, end, Pure)           \
   X(BlockParameter, param, Pure)                                                                    \
   X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
@@ -73,7 +75,8 @@ namespace cermet::compiler::loops {
   X(Lt, lt, Pure) X(Le, le, Pure) X(Gt, gt, Pure) X(Ge, ge, Pure) X(Eq, eq, Pure) X(Ne, ne, Pure)   \
   X(Select, select, Pure) X(Convert, convert, Pure) X(Bitcast, bitcast, Pure)                       \
   X(Splat, splat, Pure) X(Ramp, ramp, Pure) X(Extract, extract, Pure)                               \
-  X(ReduceAdd, reduce_add, Pure) X(ReduceMul, reduce_mul, Pure) X(ReduceMax, reduce_max, Pure) X(ReduceMin, reduce_min, Pure)                                     \
+  X(ReduceAdd, reduce_add, Pure) X(ReduceMul, reduce_mul, Pure)                                     \
+  X(ReduceMax, reduce_max, Pure) X(ReduceMin, reduce_min, Pure)                                     \
   X(ReduceOr, reduce_or, Pure) X(ReduceAnd, reduce_and, Pure)                                       \
   X(Load, load, Memory) X(GatherLoad, gather_load, Memory)                                          \
   X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \
@@ -131,11 +134,11 @@ struct Buffer {
   bool restrict_ = true;  // no other buffer of the kernel overlaps it
   int32_t index = 0;      // Argument: which
   int64_t elements = 0;   // Local: how many
-  Ref offset;             // Scratch: i64 scalar, in bytes
+  Ref offset = {};        // Scratch: i64 scalar, in bytes
 };
 
 struct Function {
-  std::string name;
+  std::string name;            // of the symbol; an identifier, not part of the text
   int32_t argument_count = 0;  // int64 arguments
   std::vector<Buffer> buffers;
   std::vector<Instruction> instructions;

@@ -256,7 +256,9 @@ class Verifier {
         return;
       case Opcode::Extract: return check_extract(r);
       case Opcode::ReduceAdd:
-      case Opcode::ReduceMul: return check_reduction(r, Domain::Number);
+      case Opcode::ReduceMul:
+      case Opcode::ReduceMax:
+      case Opcode::ReduceMin: return check_reduction(r, Domain::Number);
       case Opcode::ReduceOr:
       case Opcode::ReduceAnd: return check_reduction(r, Domain::Mask);
       case Opcode::Load:
@@ -414,7 +416,7 @@ class Verifier {
     if (i.imm < 0 || size_t(i.imm) + 2 >= loop.operands.size())
       return bad(r, "{} of {} carried values", i.imm, int64_t(loop.operands.size()) - 2);
     const Ref initial = loop.operands[size_t(i.imm) + 2];
-    if (exists(initial)) check_same(r, initial, r, "result");
+    if (exists(initial) && is_dtype(at(initial).dtype)) check_same(r, initial, r, "result");
   }
 
   const Function& f_;

@@ -1,0 +1,191 @@
+// Printing of loop IR; the grammar is in compiler/loops_text.h.
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "compiler/loops_text.h"
+#include "ir/text.h"
+
+namespace cermet::compiler::loops {
+namespace {
+
+constexpr std::string_view helper_names[] = {
+#define X(Enum, c_name, arity) #c_name,
+    CERMET_LOOP_HELPERS(X)
+#undef X
+};
+
+// Calls enter(ref) for each instruction in the order of the text and leave(block) where a block
+// ends. Without recursion, and each block once, whatever the function holds.
+template <class Enter, class Leave>
+void walk(const Function& f, const Enter& enter, const Leave& leave) {
+  struct Open {
+    int32_t block;
+    size_t next = 0;
+  };
+  std::vector<bool> seen(f.blocks.size());
+  std::vector<Open> open;
+  const auto begin = [&](int32_t block) {
+    if (block < 0 || size_t(block) >= f.blocks.size() || seen[size_t(block)]) return false;
+    seen[size_t(block)] = true;
+    open.push_back({block});
+    return true;
+  };
+  begin(0);
+  while (!open.empty()) {
+    Open& top = open.back();
+    const Block& block = f.blocks[size_t(top.block)];
+    if (top.next == block.instructions.size()) {
+      leave(top.block);
+      open.pop_back();
+      continue;
+    }
+    const Ref r = block.instructions[top.next++];
+    if (r.id < 0 || size_t(r.id) >= f.instructions.size()) continue;
+    const Instruction& i = f.instructions[size_t(r.id)];
+    const bool structure = class_of(i.op) == OpcodeClass::Structure;
+    enter(r, structure);
+    if (structure && !begin(i.block)) leave(-1);
+  }
+}
+
+bool has_value(const Instruction& i) {
+  return i.op != Opcode::Store && i.op != Opcode::ScatterStore && i.op != Opcode::Report &&
+         i.op != Opcode::If;
+}
+
+class Printer {
+ public:
+  explicit Printer(const Function& function) : f_(function), number_(f_.instructions.size(), -1) {}
+
+  std::string run() {
+    assign_numbers();
+    add("loops 1\nkernel arguments={} {{\n", f_.argument_count);
+    for (const Buffer& b : f_.buffers) buffer(b);
+    size_t depth = 1;
+    walk(
+        f_,
+        [&](Ref r, bool structure) {
+          out_.append(2 * depth, ' ');
+          statement(r);
+          depth += structure;
+        },
+        [&](int32_t block) {
+          if (block >= 0) yields(f_.blocks[size_t(block)], depth);
+          --depth;
+          out_.append(2 * depth, ' ');
+          out_ += "}\n";
+        });
+    return std::move(out_);
+  }
+
+ private:
+  template <class... Args>
+  void add(fmt::format_string<Args...> text, Args&&... args) {
+    fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
+  }
+
+  void assign_numbers() {
+    int32_t next = 0;
+    const auto give = [&](Ref r) {
+      if (r.id >= 0 && size_t(r.id) < number_.size() && number_[size_t(r.id)] < 0)
+        number_[size_t(r.id)] = next++;
+    };
+    walk(
+        f_,
+        [&](Ref r, bool) {
+          const Instruction& i = f_.instructions[size_t(r.id)];
+          if (has_value(i)) give(r);
+          if (const Block* body = body_of(i))
+            for (Ref parameter : body->parameters) give(parameter);
+        },
+        [](int32_t) {});
+  }
+
+  const Block* body_of(const Instruction& i) const {
+    if (class_of(i.op) != OpcodeClass::Structure) return nullptr;
+    if (i.block < 0 || size_t(i.block) >= f_.blocks.size()) return nullptr;
+    return &f_.blocks[size_t(i.block)];
+  }
+
+  void ref(Ref r) {
+    const bool known = r.id >= 0 && size_t(r.id) < number_.size() && number_[size_t(r.id)] >= 0;
+    if (known)
+      add("%{}", number_[size_t(r.id)]);
+    else
+      out_ += "%unknown";
+  }
+  template <class Refs>
+  void refs(const Refs& list) {
+    const char* before = " ";
+    for (Ref r : list) {
+      out_ += before;
+      ref(r);
+      before = ", ";
+    }
+  }
+
+  void buffer(const Buffer& b) {
+    add("  buffer {} ", name(b.dtype));
+    switch (b.kind) {
+      case Buffer::Kind::Argument: add("argument {}", b.index); break;
+      case Buffer::Kind::Local: add("local {}", b.elements); break;
+      case Buffer::Kind::Scratch: out_ += "scratch ", ref(b.offset); break;
+    }
+    add("{}{}\n", b.written ? " written" : "", b.restrict_ ? "" : " shared");
+  }
+
+  void statement(Ref r) {
+    const Instruction& i = f_.instructions[size_t(r.id)];
+    if (has_value(i)) ref(r), out_ += " = ";
+    out_ += name(i.op);
+    if (class_of(i.op) != OpcodeClass::Structure) {
+      add(" {}", name(i.dtype));
+      if (i.lanes != 1) add("x{}", i.lanes);
+      detail(i);
+    }
+    refs(i.operands);
+    if (i.op == Opcode::For) {
+      add(" step={} :", i.imm);
+      if (const Block* body = body_of(i)) refs(body->parameters);
+    }
+    out_ += class_of(i.op) == OpcodeClass::Structure ? " {\n" : "\n";
+  }
+
+  void detail(const Instruction& i) {
+    switch (i.op) {
+      case Opcode::Constant: add(" {}", ir::print_literal(i.dtype, uint64_t(i.imm))); return;
+      case Opcode::Argument:
+      case Opcode::Extract:
+      case Opcode::Report:
+      case Opcode::Result: add(" {}", i.imm); return;
+      case Opcode::Load:
+      case Opcode::GatherLoad:
+      case Opcode::Store:
+      case Opcode::ScatterStore: add(" b{}", i.imm); return;
+      case Opcode::CallScalar:
+        if (size_t(i.imm) < std::size(helper_names)) add(" {}", helper_names[size_t(i.imm)]);
+        return;
+      default: return;
+    }
+  }
+
+  void yields(const Block& block, size_t depth) {
+    if (block.yields.empty()) return;
+    out_.append(2 * depth, ' ');
+    out_ += "yield";
+    refs(block.yields);
+    out_ += '\n';
+  }
+
+  const Function& f_;
+  std::vector<int32_t> number_;  // by Ref
+  std::string out_;
+};
+
+}  // namespace
+
+std::string print(const Function& function) { return Printer(function).run(); }
+
+}  // namespace cermet::compiler::loops
