@@ -150,6 +150,8 @@ llvm::Value* Emitter::emit_value(const Instruction& i) {
                  : builder_.CreateExtractElement(operand(i, 0), uint64_t(i.imm));
     case Opcode::ReduceAdd:
     case Opcode::ReduceMul:
+    case Opcode::ReduceMax:
+    case Opcode::ReduceMin:
     case Opcode::ReduceOr:
     case Opcode::ReduceAnd: return emit_reduction(builder_, i.op, i.dtype, operand(i, 0));
     case Opcode::Load: return emit_load(i);

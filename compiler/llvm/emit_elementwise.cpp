@@ -107,6 +107,23 @@ llvm::Value* any_lane(IRBuilder& b, llvm::Value* mask) {
   return lanes_of(mask) == 1 ? mask : b.CreateIsNotNull(mask_bits(b, mask));
 }
 
+// Keeps x where the comparison is false, takes y where it is true or anything is NaN, and x again
+// where that is NaN.
+static llvm::Value* emit_extremum(IRBuilder& b, bool least, DType dtype, llvm::Value* x,
+                                  llvm::Value* y) {
+  llvm::Value *const low = least ? y : x, *const high = least ? x : y;
+  if (!is_float(dtype)) return b.CreateSelect(emit_compare(b, Opcode::Lt, dtype, low, high), y, x);
+  llvm::Value* ordered = b.CreateSelect(b.CreateFCmpULT(low, high), y, x);
+  return b.CreateSelect(b.CreateFCmpUNO(x, x), x, ordered);
+}
+
+static llvm::Value* combine_halves(IRBuilder& b, Opcode op, DType dtype, llvm::Value* x,
+                                   llvm::Value* y) {
+  if (op == Opcode::ReduceAdd) return emit_elementwise(b, Opcode::Add, dtype, {x, y});
+  if (op == Opcode::ReduceMul) return emit_elementwise(b, Opcode::Mul, dtype, {x, y});
+  return emit_extremum(b, op == Opcode::ReduceMin, dtype, x, y);
+}
+
 llvm::Value* emit_reduction(IRBuilder& b, Opcode op, DType dtype, llvm::Value* x) {
   const int lanes = lanes_of(x);
   if (op == Opcode::ReduceOr) return any_lane(b, x);
@@ -115,12 +132,10 @@ llvm::Value* emit_reduction(IRBuilder& b, Opcode op, DType dtype, llvm::Value* x
     llvm::Value* bits = mask_bits(b, x);
     return b.CreateICmpEQ(bits, llvm::Constant::getAllOnesValue(bits->getType()));
   }
-  const Opcode combine = op == Opcode::ReduceAdd ? Opcode::Add : Opcode::Mul;
   for (int half = lanes / 2; half >= 1; half /= 2) {
     llvm::SmallVector<int, 64> low, high;
     for (int i = 0; i < half; ++i) low.push_back(i), high.push_back(half + i);
-    x = emit_elementwise(b, combine, dtype,
-                         {b.CreateShuffleVector(x, low), b.CreateShuffleVector(x, high)});
+    x = combine_halves(b, op, dtype, b.CreateShuffleVector(x, low), b.CreateShuffleVector(x, high));
   }
   return lanes == 1 ? x : b.CreateExtractElement(x, uint64_t(0));
 }

@@ -14,7 +14,7 @@ namespace cermet::compiler::llvm_backend {
 llvm::Value* emit_elementwise(IRBuilder& b, loops::Opcode op, DType dtype,
                               llvm::ArrayRef<llvm::Value*> operands);
 
-// ReduceAdd, ReduceMul, ReduceOr, ReduceAnd.
+// ReduceAdd to ReduceAnd.
 llvm::Value* emit_reduction(IRBuilder& b, loops::Opcode op, DType dtype, llvm::Value* x);
 
 // Whether any lane of a mask is set, as i1.

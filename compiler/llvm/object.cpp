@@ -48,6 +48,10 @@ std::unique_ptr<llvm::LLVMTargetMachine> make_machine(const Target& target) {
   std::string why;
   const llvm::Target* x86 = llvm::TargetRegistry::lookupTarget(triple, why);
   if (!x86) throw InternalError(fmt::format("llvm: {}", why));
+  // Asked first: a machine for an unknown processor would complain on the user's terminal.
+  const std::unique_ptr<llvm::MCSubtargetInfo> any(x86->createMCSubtargetInfo(triple, "", ""));
+  if (!any || !any->isCPUStringValid(target.cpu))
+    throw InternalError(fmt::format("llvm: the processor {} is not known", target.cpu));
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
   std::unique_ptr<llvm::TargetMachine> made(
@@ -55,8 +59,6 @@ std::unique_ptr<llvm::LLVMTargetMachine> make_machine(const Target& target) {
                                llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
   if (!made)
     throw InternalError(fmt::format("llvm: no code for {} {}", target.cpu, target.features));
-  if (!made->getMCSubtargetInfo()->isCPUStringValid(target.cpu))
-    throw InternalError(fmt::format("llvm: the processor {} is not known", target.cpu));
   return std::unique_ptr<llvm::LLVMTargetMachine>(
       static_cast<llvm::LLVMTargetMachine*>(made.release()));
 }
