@@ -83,7 +83,7 @@ constexpr auto tan = call<vecmath::tan<ScalarBuilder>>;
 
 }  // namespace
 
-const void* const* kernel_helpers() {
+std::span<const void* const> kernel_helpers() {
   static const void* const table[] = {
 #define X(Enum, function, arity) reinterpret_cast<const void*>(function),
       CERMET_LOOP_HELPERS(X)

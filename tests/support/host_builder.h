@@ -17,7 +17,7 @@
 #include "compiler/kernel_helpers.h"
 #include "compiler/loops.h"
 
-namespace cermet::testing {
+namespace cermet::test {
 
 namespace detail {
 
@@ -321,4 +321,4 @@ class HostBuilder {
   bool fused_;
 };
 
-}  // namespace cermet::testing
+}  // namespace cermet::test
