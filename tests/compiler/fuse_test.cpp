@@ -7,6 +7,7 @@
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/fusion_check.h"
+#include "support/random_graph.h"
 
 using namespace cermet::ir;
 using namespace cermet::compiler;
@@ -266,4 +267,37 @@ TEST_CASE("fuse: the answer depends on the graph only") {
   const KernelProgram a = fuse(graph, {}), b = fuse(graph, {});
   REQUIRE(a.kernels.size() == b.kernels.size());
   for (size_t i = 0; i < a.kernels.size(); ++i) CHECK(a.kernels[i].name == b.kernels[i].name);
+}
+
+TEST_CASE("fuse: random graphs of exact ops agree with the interpreter bit for bit") {
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    cermet::test::RandomGraphOptions options = cermet::test::RandomGraphOptions::only_exact();
+    options.max_elements = 500;
+    const auto random = cermet::test::random_graph(seed, options);
+    INFO(cermet::test::describe(random));
+    check_fusion(random.graph, random.parameters, {.absolute = 0, .signed_zeros = false});
+  }
+}
+
+TEST_CASE("fuse: random elementwise graphs agree with the interpreter bit for bit") {
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    cermet::test::RandomGraphOptions options = cermet::test::RandomGraphOptions::only_elementwise();
+    options.max_elements = 500, options.steps = 30;
+    options.dtypes = {DType::F32, DType::F16, DType::I32, DType::U8};
+    const auto random = cermet::test::random_graph(seed, options);
+    INFO(cermet::test::describe(random));
+    check_fusion(random.graph, random.parameters, Tolerance());
+  }
+}
+
+TEST_CASE("fuse: random graphs with sums agree with the interpreter within rounding") {
+  for (uint64_t seed = 1000; seed < 1200; ++seed) {
+    cermet::test::RandomGraphOptions options;
+    options.max_elements = 500;
+    options.elementwise = cermet::test::exact_elementwise_ops();
+    options.dtypes = {DType::F64};
+    const auto random = cermet::test::random_graph(seed, options);
+    INFO(cermet::test::describe(random));
+    check_fusion(random.graph, random.parameters, {.relative = 1e-9, .absolute = 1e-9});
+  }
 }

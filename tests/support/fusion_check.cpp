@@ -3,6 +3,8 @@
 #include <random>
 
 #include "compiler/fuse.h"
+#include "compiler/kernels_text.h"
+#include "compiler/kernels_verify.h"
 #include "ir/build.h"
 #include "ir/element.h"
 #include "ir/interpreter.h"
@@ -36,9 +38,17 @@ std::vector<HostArray> random_parameters(const ir::Graph& graph, uint64_t seed,
 
 compiler::KernelProgram check_fusion(const ir::Graph& graph, const Tolerance& tolerance,
                                      std::span<const int64_t> ranges) {
-  const std::vector<HostArray> parameters = random_parameters(graph, 17, ranges);
+  return check_fusion(graph, random_parameters(graph, 17, ranges), tolerance);
+}
+
+compiler::KernelProgram check_fusion(const ir::Graph& graph, std::span<const HostArray> parameters,
+                                     const Tolerance& tolerance) {
   const std::vector<HostArray> expected = ir::interpret(graph, parameters);
   compiler::KernelProgram program = compiler::fuse(graph, {});
+  const std::string text = compiler::print_kernels(program);
+  INFO(text);
+  for (const std::string& error : compiler::verify_kernels(program)) FAIL_CHECK(error);
+  CHECK(compiler::print_kernels(compiler::parse_kernels(text)) == text);
   std::vector<HostArray> got = interpret_kernels(program, parameters);
   for (const compiler::Refusal& r : program.refusals)
     UNSCOPED_INFO(r.producer << " not in " << r.consumer << ": " << r.reason);

@@ -12,10 +12,14 @@ namespace cermet::test {
 std::vector<ir::HostArray> random_parameters(const ir::Graph& graph, uint64_t seed,
                                              std::span<const int64_t> ranges = {});
 
-// The fused program. CHECKs that it computes what ir::interpret says: bit for bit, or within the
-// tolerance.
+// The fused program. CHECKs that it is valid, that its text can be read, and that it computes what
+// ir::interpret says: bit for bit, or within the tolerance.
 compiler::KernelProgram check_fusion(const ir::Graph& graph, const Tolerance& tolerance = {},
                                      std::span<const int64_t> ranges = {});
+
+compiler::KernelProgram check_fusion(const ir::Graph& graph,
+                                     std::span<const ir::HostArray> parameters,
+                                     const Tolerance& tolerance);
 
 // The graph of these results; its parameters are those that the results need, by slot, and scalars
 // for the slots between them.

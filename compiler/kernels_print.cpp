@@ -1,0 +1,119 @@
+// Printing of kernel programs; the grammar is in compiler/kernels_text.h.
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "compiler/kernels_text.h"
+#include "ir/text.h"
+
+namespace cermet::compiler {
+
+using Kind = Expr::Kind;
+
+namespace {
+
+class Printer {
+ public:
+  std::string take() { return std::move(out_); }
+
+  void buffer(size_t number, const KernelBuffer& b) {
+    add("buffer {} = ", number);
+    switch (b.kind) {
+      case KernelBuffer::Kind::Parameter: add("parameter {}", b.slot); break;
+      case KernelBuffer::Kind::Result: add("result {}", b.slot); break;
+      case KernelBuffer::Kind::Temporary: add("temporary"); break;
+    }
+    add(" : {}[{}]\n", name(b.dtype), b.elements);
+  }
+
+  void kernel(const Kernel& k) {
+    const bool sorts = k.kind == Kernel::Kind::Sort;
+    add("{} {} outer={} inner={}", sorts ? "sort" : "kernel", k.name, to_string(k.outer),
+        to_string(k.inner));
+    if (sorts) {
+      add(" from={} to={}{}\n", k.sort_input, k.stores.empty() ? -1 : k.stores[0].buffer,
+          k.descending ? " descending" : "");
+      return;
+    }
+    add(" {{\n");
+    for (size_t i = 0; i < k.exprs.size(); ++i) {
+      add("  %{} = ", i);
+      expr(k.exprs[i]);
+      add(" : {}{}\n", name(k.exprs[i].dtype), k.exprs[i].inner ? " inner" : "");
+    }
+    for (const KernelStore& s : k.stores) store(s);
+    add("}}\n");
+  }
+
+ private:
+  template <class... Args>
+  void add(fmt::format_string<Args...> text, Args&&... args) {
+    fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
+  }
+
+  void operands(const Expr& e) {
+    for (size_t k = 0; k < e.operands.size(); ++k) add("{}%{}", k ? ", " : " ", e.operands[k]);
+  }
+
+  void expr(const Expr& e) {
+    switch (e.kind) {
+      case Kind::Load: add("load buffer={}", e.buffer); break;
+      case Kind::Position: add("position"); break;
+      case Kind::Constant: add("constant {}", ir::print_literal(e.dtype, e.bits)); break;
+      case Kind::Map: add("{}", ir::name(e.op)); break;
+      case Kind::Reduce: add("reduce {}", ir::name(e.combine)); break;
+      case Kind::ArgReduce: add("arg_reduce {}", ir::name(e.combine)); break;
+      case Kind::Scan: add("scan {}", ir::name(e.combine)); break;
+      case Kind::Contract: add("contract"); break;
+      case Kind::Gather: add("gather"); break;
+    }
+    operands(e);
+    if (e.kind == Kind::Scan)
+      add("{}{}", e.reverse ? " reverse" : "", e.exclusive ? " exclusive" : "");
+    if (e.kind == Kind::Gather) add(" buffer={} step={} extent={}", e.buffer, e.stride, e.extent);
+    if (!e.map) return;
+    for (size_t i = 0; i < e.map->levels().size(); ++i) {
+      if (i > 0) add(" of shape={}", to_string(e.map->levels()[i].shape));
+      level(e.map->levels()[i]);
+    }
+  }
+
+  void level(const ir::StridedMap& m) {
+    if (m.strides != ir::default_strides(m.shape)) add(" strides={}", to_string(m.strides));
+    if (m.offset != 0) add(" offset={}", m.offset);
+    if (!m.masked()) return;
+    add(" valid=[");
+    for (size_t d = 0; d < m.begin.size(); ++d) add("{}{}:{}", d ? "," : "", m.begin[d], m.end[d]);
+    add("]");
+  }
+
+  void store(const KernelStore& s) {
+    if (s.index < 0)
+      add("  store %{} buffer={}", s.value, s.buffer);
+    else
+      add("  scatter {} %{}, %{} buffer={} step={} extent={}", ir::name(s.combine), s.value,
+          s.index, s.buffer, s.stride, s.extent);
+    level(s.map);
+    add("\n");
+  }
+
+  std::string out_;
+};
+
+}  // namespace
+
+std::string print_kernel(const Kernel& kernel) {
+  Printer printer;
+  printer.kernel(kernel);
+  return printer.take();
+}
+
+std::string print_kernels(const KernelProgram& program) {
+  Printer printer;
+  for (size_t i = 0; i < program.buffers.size(); ++i) printer.buffer(i, program.buffers[i]);
+  for (const Kernel& k : program.kernels) printer.kernel(k);
+  return "kernels 1\n" + printer.take();
+}
+
+}  // namespace cermet::compiler

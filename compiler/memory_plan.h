@@ -1,0 +1,24 @@
+#pragma once
+// Where temporary buffers live.
+
+#include <cstdint>
+#include <vector>
+
+#include "compiler/kernels.h"
+
+namespace cermet::compiler {
+
+inline constexpr int64_t arena_alignment = 64;
+
+struct MemoryPlan {
+  std::vector<int64_t> offsets;  // bytes from the start of the arena, for each buffer of the
+                                 // program; 0 for parameters, results and empty buffers
+  int64_t arena_bytes = 0;
+};
+
+// Places the temporaries in one arena such that no two that are alive at the same time overlap. A
+// buffer is alive from the first kernel that stores to it to the last one that stores to or loads
+// from it. Deterministic. Throws Error where the arena would not fit in 64 bits.
+MemoryPlan plan_memory(const KernelProgram& program);
+
+}  // namespace cermet::compiler
