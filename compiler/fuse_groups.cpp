@@ -191,7 +191,9 @@ class Planner {
                         joiner_.merge(plan_.find(other.group), plan_.find(use.group), other.map,
                                       use.map, node(n).numel())))
           merged = true;
-      if (!merged && kept.size() < attempts) kept.push_back(use);
+      if (merged) continue;
+      if (kept.size() == attempts) kept.erase(kept.begin());
+      kept.push_back(use);
     }
   }
 

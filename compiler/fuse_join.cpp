@@ -1,3 +1,11 @@
+// The geometry of joining. A node that is computed once must be visited once: its map from the
+// group's space, or from its rows, has to be a permutation of its elements. Where the axes of the
+// space are too coarse to see that (a reshape on the way), they are divided first.
+//
+// What may stand together: a Row group takes any number of reductions with its rows and columns,
+// and scans along its one inner axis; a Contract group one contraction, with everything else per
+// row above it and cheap ops per element below.
+
 #include "compiler/fuse_join.h"
 
 #include <algorithm>

@@ -1,3 +1,7 @@
+// Maps are ir::ViewMap; see ir/view.h for levels, masks and the rules of composition. Everything
+// here looks at the first level only: deeper ones are reached through divisions, along which no
+// axis of a kernel can be told apart. finer_axes() is how such maps get rid of their divisions.
+
 #include "compiler/fuse_maps.h"
 
 #include <algorithm>

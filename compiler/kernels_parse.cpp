@@ -254,6 +254,7 @@ class Parser {
       kernel_ = nullptr;
       return expect_line_end();
     }
+    defining_ = {};
     if (token_.is("store")) return store();
     if (token_.is("scatter")) return scatter();
     const Token ref = expect_kind(Token::Kind::Ref, "an expression such as %0, 'store' or '}'");

@@ -1,3 +1,7 @@
+// One pass over the kernels in their order, with what has been stored so far counted per buffer.
+// Indices are checked before they are used, so that a program in which anything may be wrong (it
+// may come from a text file) is only reported, never read out of bounds.
+
 #include "compiler/kernels_verify.h"
 
 #include <fmt/format.h>
