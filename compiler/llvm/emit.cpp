@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/MDBuilder.h>
+
+#include <algorithm>
 
 #include "compiler/llvm/emit_elementwise.h"
 #include "compiler/llvm/emitter.h"
@@ -144,6 +147,9 @@ llvm::Value* Emitter::emit_value(const Instruction& i) {
       return emit_bitcast(builder_, operand(i, 0), operand_dtype(i, 0), i.dtype);
     case Opcode::Splat: return emit_splat(i);
     case Opcode::Ramp: return emit_ramp(i);
+    case Opcode::Lt:
+      if (llvm::Value* mask = emit_tail_mask(i)) return mask;
+      break;
     case Opcode::Extract:
       return lanes_of(operand(i, 0)) == 1
                  ? operand(i, 0)
@@ -195,6 +201,29 @@ llvm::Value* Emitter::emit_ramp(const Instruction& i) {
   for (uint64_t k = 0; k < i.lanes; ++k) steps.push_back(builder_.getInt64(k));
   return builder_.CreateAdd(builder_.CreateVectorSplat(i.lanes, operand(i, 0)),
                             llvm::ConstantVector::get(steps));
+}
+
+// ramp(start) < bound, the mask of a last vector that is not full, or null if this is none.
+// Compared as they stand, positions of 64 bits would fill several registers. The number of lanes
+// below the bound is a small integer, so elements are as narrow as makes all lanes fit into one.
+llvm::Value* Emitter::emit_tail_mask(const Instruction& i) {
+  const Instruction &ramp = at(i.operands[0]), &splat = at(i.operands[1]);
+  if (i.lanes == 1 || ramp.op != Opcode::Ramp) return nullptr;
+  llvm::Value* bound = nullptr;
+  if (splat.op == Opcode::Splat) bound = operand(splat, 0);
+  if (splat.op == Opcode::Constant) bound = builder_.getInt64(uint64_t(splat.imm));
+  if (!bound) return nullptr;
+  llvm::Value* rest =
+      builder_.CreateBinaryIntrinsic(llvm::Intrinsic::ssub_sat, bound, operand(ramp, 0));
+  rest = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, rest, builder_.getInt64(0));
+  rest = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, rest, builder_.getInt64(i.lanes));
+  const int least_bits = i.lanes >= 128 ? 16 : 8;  // signed, the number of lanes included
+  const int bits = std::clamp(target_.vector_bytes * 8 / i.lanes, least_bits, 64);
+  llvm::IntegerType* type = builder_.getIntNTy(unsigned(bits));
+  llvm::SmallVector<llvm::Constant*, 64> lanes;
+  for (uint64_t k = 0; k < i.lanes; ++k) lanes.push_back(llvm::ConstantInt::get(type, k));
+  llvm::Value* count = builder_.CreateVectorSplat(i.lanes, builder_.CreateTrunc(rest, type));
+  return builder_.CreateICmpSLT(llvm::ConstantVector::get(lanes), count);
 }
 
 std::unique_ptr<llvm::Module> emit(const loops::Function& function, const Target& target,

@@ -51,7 +51,7 @@ llvm::Value* Emitter::base(int32_t buffer) {
   const Buffer& b = function_.buffers[size_t(buffer)];
   // The offset into scratch is defined somewhere in the body, so its sum is made where it is used.
   if (b.kind == Buffer::Kind::Scratch)
-    return builder_.CreateInBoundsGEP(builder_.getInt8Ty(), field(Field::Scratch), value(b.offset));
+    return builder_.CreateGEP(builder_.getInt8Ty(), field(Field::Scratch), value(b.offset));
   llvm::Value*& known = bases_[size_t(buffer)];
   if (!known) known = make_base(b);
   return known;
@@ -64,9 +64,10 @@ llvm::Value* Emitter::make_base(const Buffer& b) {
                llvm::Align(local_alignment));
 }
 
+// Not "inbounds": where a mask is, positions that it leaves out may be anything.
 llvm::Value* Emitter::element(int32_t buffer, llvm::Value* position) {
   const DType dtype = function_.buffers[size_t(buffer)].dtype;
-  return builder_.CreateInBoundsGEP(memory_type(context_, dtype), base(buffer), position);
+  return builder_.CreateGEP(memory_type(context_, dtype), base(buffer), position);
 }
 
 void Emitter::prepare_aliasing() {

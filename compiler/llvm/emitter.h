@@ -44,6 +44,7 @@ class Emitter {
   llvm::Value* emit_constant(const loops::Instruction& i);
   llvm::Value* emit_splat(const loops::Instruction& i);
   llvm::Value* emit_ramp(const loops::Instruction& i);
+  llvm::Value* emit_tail_mask(const loops::Instruction& i);
 
   // Runs body in a block of its own, when `condition` is set; rarely: it is moved out of the way.
   void guarded(llvm::Value* condition, bool rarely, const std::function<void()>& body);

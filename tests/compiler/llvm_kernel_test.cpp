@@ -53,7 +53,8 @@ Function masked_map(const Target& target, int lanes, DType dtype) {
 template <class T>
 void check_masked_map(const Target& target, int lanes) {
   Kernel kernel(masked_map(target, lanes, cermet::dtype_of<T>), target);
-  for (int64_t n = 0; n <= 3 * lanes + 1; ++n) {
+  // All lengths around the vector's, fewer for long vectors.
+  for (int64_t n = 0; n <= 3 * lanes + 1; n += 1 + lanes / 32) {
     const size_t bytes = size_t(n) * sizeof(T);
     const GuardedMemory x(bytes + 1), y(bytes + 1), z(bytes + 1);
     for (const bool at_front : {false, true}) {
@@ -489,4 +490,54 @@ TEST_CASE("target: names of levels and processors are known, others are refused"
   CHECK_THROWS_AS(target("m68k"), cermet::Error);
   CHECK(target("host") == target("host"));
   CHECK(target("host").l1_bytes >= 8 << 10);
+}
+
+TEST_CASE("llvm kernel: masks are carried by loops, inverted, stored and loaded") {
+  for (const Target& target : runnable_targets())
+    for (const int lanes : {1, 2, 8, 32}) {
+      INFO(target.cpu << ", lanes " << lanes);
+      // Which columns of a matrix have ever been above the limit, and which not.
+      Kernel kernel(
+          make_function(target,
+                        [&](Builder& b) {
+                          const int32_t x = b.add_buffer(argument(0)),
+                                        y = b.add_buffer(argument(1, DType::Bool)),
+                                        z = b.add_buffer(argument(2, DType::Bool));
+                          const Ref none = b.constant_bits(DType::Bool, 0, lanes);
+                          const Ref limit = b.constant(none, DType::F32, 0.5);
+                          const std::vector<Ref> initial = {none};
+                          const std::vector<Ref> seen = b.for_loop(
+                              b.begin(), b.end(), 1, initial,
+                              [&](Ref i, std::span<const Ref> carried) {
+                                const Ref v = b.load(x, b.mul(i, b.index(lanes)), lanes);
+                                return std::vector<Ref>{b.or_(carried[0], b.gt(v, limit))};
+                              });
+                          b.store(y, b.index(0), seen[0]);
+                          b.store(z, b.index(0), b.not_(b.load(y, b.index(0), lanes)));
+                        }),
+          target);
+      std::mt19937 random(3);
+      const auto n = static_cast<size_t>(lanes);
+      std::vector<float> x(6 * n);
+      for (float& v : x) v = float(random() % 10) / 11;
+      std::vector<uint8_t> y(n, 7), z(n, 7);
+      kernel.buffers = {x.data(), y.data(), z.data()};
+      kernel.run(0, 6);
+      for (size_t k = 0; k < n; ++k) {
+        bool seen = false;
+        for (size_t i = 0; i < 6; ++i) seen |= x[i * n + k] > 0.5f;
+        CHECK(y[k] == (seen ? 1 : 0));
+        CHECK(z[k] == (seen ? 0 : 1));
+      }
+    }
+}
+
+TEST_CASE("llvm kernel: vectors far wider than the machine's are still right") {
+  for (const Target& target : runnable_targets()) {
+    INFO(target.cpu);
+    check_masked_map<float>(target, 128);
+    check_masked_map<double>(target, 64);
+    check_masked_map<uint8_t>(target, 256);
+    check_reductions<double>(target, 128);
+  }
 }
