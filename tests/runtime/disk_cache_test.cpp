@@ -12,6 +12,7 @@
 #include <fstream>
 #include <map>
 #include <random>
+#include <set>
 #include <string_view>
 #include <thread>
 
@@ -178,13 +179,16 @@ TEST_CASE("disk cache: beyond the bound the least recently used entries go") {
   TemporaryDirectory directory;
   const std::string payload(1000, 'p');
   DiskCache cache(directory.path() / "cache", 10'000);
+  std::set<fs::path> known;
   for (int i = 0; i < 9; ++i) {
     REQUIRE(put(cache, "key" + std::to_string(i), payload));
-    std::this_thread::sleep_for(std::chrono::milliseconds(8));  // a tick of the file system's clock
+    // The clock of a file system ticks slowly, so the times are set: a minute apart, in the past.
+    for (const fs::path& file : files(directory.path() / "cache"))
+      if (known.insert(file).second)
+        fs::last_write_time(file, fs::file_time_type::clock::now() - std::chrono::minutes(20 - i));
   }
   CHECK(cache.stats().evicted == 0);
   CHECK(get(cache, "key0") == payload);  // used again, so key1 is the oldest now
-  std::this_thread::sleep_for(std::chrono::milliseconds(8));
   REQUIRE(put(cache, "key9", payload));
   CHECK(cache.stats().evicted == 2);
   CHECK(get(cache, "key0") == payload);
