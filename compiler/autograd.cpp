@@ -70,15 +70,15 @@ class Tape {
       if (Entry* entry = find(input.get())) entry->depends = true;
     for (Entry& entry : entries_)
       for (size_t i = 0; i < entry.node->operands.size() && !entry.depends; ++i)
-        entry.depends = connects(*entry.node, i) && operand_depends(entry, i);
+        entry.depends = operand(entry, i) != nullptr;
   }
 
-  std::vector<Entry>& entries() { return entries_; }
+  std::vector<Entry>& entries() { return entries_; }  // operands before users
   Entry* find(const Node* node) {
     const auto at = index_.find(node);
     return at == index_.end() ? nullptr : &entries_[at->second];
   }
-  // The operand's entry, if a gradient can flow on through it.
+  // The entry of operand i, if gradients flow through it to an input.
   Entry* operand(const Entry& entry, size_t i) {
     if (!connects(*entry.node, i)) return nullptr;
     Entry* found = find(entry.node->operands[i].get());
@@ -86,29 +86,21 @@ class Tape {
   }
 
  private:
-  bool operand_depends(const Entry& entry, size_t i) {
-    const Entry* found = find(entry.node->operands[i].get());
-    return found && found->depends;
-  }
-
   std::vector<Entry> entries_;
   std::unordered_map<const Node*, size_t> index_;
 };
 
-// What reaches an operand of the entry from the adjoint of its node.
+// Hands what the operands of the entry get from the adjoint of its node to them.
 void propagate(Tape& tape, const Tape::Entry& entry, const Value& adjoint) {
   const size_t count = entry.node->operands.size();
-  SmallVector<Tape::Entry*, 3> operands(count);
   bool any = false;
-  for (size_t i = 0; i < count; ++i) {
-    operands[i] = tape.operand(entry, i);
-    if (!operands[i]) continue;
-    operands[i]->reached = any = true;
-  }
+  for (size_t i = 0; i < count; ++i)
+    if (Tape::Entry* operand = tape.operand(entry, i)) operand->reached = any = true;
   if (!any || !adjoint) return;
   const ir::Grads grads = ir::adjoints(Value(entry.node), adjoint);
   for (size_t i = 0; i < count; ++i)
-    if (operands[i] && grads[i]) operands[i]->gradients.push_back(grads[i]);
+    if (grads[i])
+      if (Tape::Entry* operand = tape.operand(entry, i)) operand->gradients.push_back(grads[i]);
 }
 
 // The tangent of a custom gradient. Its rule maps an adjoint u linearly to adjoints g(u) of the
