@@ -1,0 +1,97 @@
+#pragma once
+// Writing the expressions of a kernel at one point of its space.
+//
+// A Scope is a point: an index for every axis, one of which may be the vector axis, where the scope stands for `lanes`
+// consecutive points, some of them masked off. KernelWriter evaluates expressions in a scope: it turns index maps
+// into positions, picks the kind of memory access (uniform, contiguous or gathered) from the stride along the vector
+// axis, applies the op table's `lower` column, and rounds f16 and bf16 after each op, as strict numerics demand.
+//
+// What the shape decides (extents, strides, offsets) becomes an integer argument, so that one function serves all shapes of its
+// class. Only 0 and 1 are literal: they change which code is right, not only its speed.
+
+#include <map>
+#include <span>
+
+#include "compiler/loops_builder.h"
+#include "compiler/program.h"
+
+namespace cermet::compiler {
+
+struct Scope {
+  std::vector<loops::Ref> index;   // by axis of the space (outer, then inner); scalar i64
+  int lanes = 1;                   // along the writer's vector axis
+  loops::Ref mask;                 // which lanes exist; none: all
+  std::vector<loops::Ref> values;  // by expression: what was evaluated here or around here
+};
+
+// The dtype in which values of a dtype are held in registers: f32 for f16 and bf16.
+DType held(DType dtype);
+
+class KernelWriter {
+ public:
+  KernelWriter(const Kernel& kernel, const KernelProgram& program, const Target& target,
+               LoweredKernel& out);
+
+  loops::Builder& builder() { return b_; }
+  const Kernel& kernel() const { return kernel_; }
+  int64_t rank() const { return int64_t(space_.size()); }
+  const Shape& space() const { return space_; }  // outer, then inner
+
+  // Which axis lanes run along; -1: none. Set once, before anything is evaluated.
+  void set_vector_axis(int64_t axis) { vector_axis_ = axis; }
+
+  // An int64 that the shape decides: literal where it is 0 or 1, else an argument. Equal values with one role share
+  // one argument; values with different roles never do, since they may differ for the next shape.
+  loops::Ref integer(std::string_view role, int64_t which, int64_t value);
+  loops::Ref extent(int64_t axis) { return integer("extent", axis, space_[size_t(axis)]); }
+
+  // The value of an expression, held in held(dtype), of scope.lanes lanes or scalar where it does not vary along the
+  // vector axis. Reduce, ArgReduce, Scan and Contract must be in scope.values already.
+  loops::Ref evaluate(Scope& scope, int32_t expr);
+  // Stores a value at the store's place; scatter stores combine.
+  void store(Scope& scope, const KernelStore& store);
+
+  // The kernel's argument for a buffer of the program.
+  int32_t buffer(int32_t program_buffer);
+  int32_t scratch_buffer(DType dtype, loops::Ref byte_offset);
+
+  // value as it is after a round trip through dtype, in held(dtype).
+  loops::Ref round(loops::Ref value, DType dtype);
+  loops::Ref load_held(int32_t buffer, DType dtype, loops::Ref position, int lanes, loops::Ref mask);
+  void store_held(int32_t buffer, DType dtype, loops::Ref position, loops::Ref value,
+                  loops::Ref mask);
+
+  loops::Ref both(loops::Ref mask1, loops::Ref mask2);  // and; an empty mask is all
+
+ private:
+  struct Place {
+    loops::Ref position;     // scalar: of the first lane; or vector: of each lane
+    int64_t vector_stride;   // if position is scalar: 0 (the same for all lanes) or 1
+    loops::Ref scalar_mask;  // of all lanes at once
+    loops::Ref vector_mask;  // lane by lane, without the scope's own
+  };
+  Place place(Scope& scope, const ir::ViewMap& map, std::string_view role, int64_t which);
+  loops::Ref load(Scope& scope, int32_t program_buffer, Place place);
+  loops::Ref evaluate_gather(Scope& scope, const Expr& expr, int32_t which);
+  loops::Ref evaluate_map(Scope& scope, const Expr& expr);
+  loops::Ref checked_index(Scope& scope, std::string_view op, int32_t index_expr, int64_t extent,
+                           int64_t which, loops::Ref* inside);
+
+  const Kernel& kernel_;
+  const KernelProgram& program_;
+  LoweredKernel& out_;
+  loops::Builder b_;
+  Shape space_;
+  int64_t vector_axis_ = -1;
+  std::map<std::string, int32_t, std::less<>> arguments_;
+  std::map<int32_t, int32_t> buffers_;
+};
+
+// One step of a reduction, scan or scatter, on held values.
+loops::Ref combine(loops::Builder& b, ir::Combine combine, loops::Ref x, loops::Ref y);
+// x * y + z, fused for floats where the target can: sums of products are the one place where rounding once is allowed.
+loops::Ref multiply_add(loops::Builder& b, loops::Ref x, loops::Ref y, loops::Ref z);
+// What leaves every x as it is: -0.0 for sums (0.0 would lose the sign of -0.0).
+loops::Ref identity(loops::Builder& b, ir::Combine combine, DType dtype, int lanes);
+
+}  // namespace cermet::compiler
