@@ -1,7 +1,8 @@
 #pragma once
-// The `lower` column of the op table for ops whose meaning differs between floats, integers and bool, or that need guards:
-// integer division by zero, shifts beyond the width, conversions out of range. The rules are those of ir/eval.h;
-// for exact ops the bits are the same. Templates over a builder, as compiler/vecmath.h, which has the float functions.
+// The `lower` column of the op table for ops whose meaning differs between floats, integers and
+// bool, or that need guards: integer division by zero, shifts beyond the width, conversions out of
+// range. The rules are those of ir/eval.h; for exact ops the bits are the same. Templates over a
+// builder, as compiler/vecmath.h, which has the float functions.
 //
 // b is a builder, x and y its values; f16 and bf16 arrive as f32.
 
@@ -38,7 +39,8 @@ template <class B, class V>
 V sign(B& b, V x) {
   const V nothing = zero(b, x);
   const V positive = b.select(b.lt(nothing, x), one(b, x), nothing);
-  return is_unsigned(b.dtype(x)) ? positive : b.select(b.lt(x, nothing), b.neg(one(b, x)), positive);
+  return is_unsigned(b.dtype(x)) ? positive
+                                 : b.select(b.lt(x, nothing), b.neg(one(b, x)), positive);
 }
 
 // y != y ? y : (x < y ? y : x); for bool or.
@@ -111,7 +113,8 @@ V remainder(B& b, V x, V y) {
   return b.select(opposite(b, r, y), b.add(r, y), r);
 }
 
-// Python's //; floats by CPython's float_floor_div (see eval::FloorDivide), integers by zero give 0.
+// Python's //; floats by CPython's float_floor_div (see eval::FloorDivide), integers by zero give
+// 0.
 template <class B, class V>
 V floor_divide(B& b, V x, V y) {
   const V nothing = zero(b, x);
@@ -135,7 +138,8 @@ V floor_divide(B& b, V x, V y) {
   return b.select(safe.is_zero, nothing, b.select(safe.is_minus_one, b.neg(x), down));
 }
 
-// Integers by squaring, as many steps as the exponent has bits; see eval::Pow for negative exponents.
+// Integers by squaring, as many steps as the exponent has bits; see eval::Pow for negative
+// exponents.
 template <class B, class V>
 V pow(B& b, V x, V y) {
   const DType type = b.dtype(x);
@@ -152,8 +156,7 @@ V pow(B& b, V x, V y) {
   if (is_unsigned(type)) return result;
   const V minus = b.iconstant(x, type, -1);
   const V sign = b.select(b.ne(b.and_(y, unit), nothing), minus, unit);
-  const V reciprocal =
-      b.select(b.eq(x, unit), unit, b.select(b.eq(x, minus), sign, nothing));
+  const V reciprocal = b.select(b.eq(x, unit), unit, b.select(b.eq(x, minus), sign, nothing));
   return b.select(b.lt(y, nothing), reciprocal, result);
 }
 
@@ -185,8 +188,8 @@ V right_shift(B& b, V x, V y) {
   return b.select(safe.below, b.shr(x, safe.count), none);
 }
 
-// The op Cast between what values are held as (f16 and bf16 are rounded by the caller): to bool is != 0; a float
-// becomes an integer truncated and saturated, NaN gives 0.
+// The op Cast between what values are held as (f16 and bf16 are rounded by the caller): to bool is
+// != 0; a float becomes an integer truncated and saturated, NaN gives 0.
 template <class B, class V>
 V convert(B& b, V x, DType to) {
   const DType from = b.dtype(x);

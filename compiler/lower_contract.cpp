@@ -1,19 +1,24 @@
-// A contraction C[m,n] = sum_k A[m,k] * B[k,n] in blocks, after Goto and van de Geijn, "Anatomy of High-Performance Matrix
-// Multiplication" (2008).
+// A contraction C[m,n] = sum_k A[m,k] * B[k,n] in blocks, after Goto and van de Geijn, "Anatomy of
+// High-Performance Matrix Multiplication" (2008).
 //
-// The outer axes fall into three groups: those that only the left operand depends on (rows, m), those that only the right one
-// depends on (columns, n) and those of both (batch); the inner axes are k. A group may be several axes: for a convolution
-// the columns are images x height x width, and k is channels x window. Columns are the group in which the result is contiguous.
+// The outer axes fall into three groups: those that only the left operand depends on (rows, m),
+// those that only the right one depends on (columns, n) and those of both (batch); the inner axes
+// are k. A group may be several axes: for a convolution the columns are images x height x width,
+// and k is channels x window. Columns are the group in which the result is contiguous.
 //
 // A unit of the parallel range is a tile of rows x columns of one batch element:
 //
-//   for each block of k:  pack A's panels (row_panel rows side by side) and B's (column_panel columns side by side), with
-//                         the operands' prologues, into scratch memory; multiply panel by panel, with
-//                         row_panel x column_panel sums in registers, and add them to the tile, which is scratch too
-//   epilogue:             the row expressions of the kernel, lane by lane along the columns, while the tile is in cache
+//   for each block of k:  pack A's panels (row_panel rows side by side) and B's (column_panel
+//   columns side by side), with
+//                         the operands' prologues, into scratch memory; multiply panel by panel,
+//                         with row_panel x column_panel sums in registers, and add them to the
+//                         tile, which is scratch too
+//   epilogue:             the row expressions of the kernel, lane by lane along the columns, while
+//   the tile is in cache
 //
-// Packed panels are padded with zeros, so only the epilogue knows where the result ends. Where a group has several axes, their
-// indices are computed once per tile into a table, since taking an index apart costs a division per axis.
+// Packed panels are padded with zeros, so only the epilogue knows where the result ends. Where a
+// group has several axes, their indices are computed once per tile into a table, since taking an
+// index apart costs a division per axis.
 
 #include "compiler/lower_contract.h"
 
@@ -43,7 +48,8 @@ std::vector<uint64_t> dependences(const Kernel& kernel) {
     if (!e.map) continue;
     const ir::StridedMap& m = e.map->levels()[0];
     for (size_t d = 0; d < m.shape.size(); ++d)
-      if (m.strides[d] != 0 || m.begin[d] != 0 || m.end[d] != m.shape[d]) out[i] |= uint64_t(1) << d;
+      if (m.strides[d] != 0 || m.begin[d] != 0 || m.end[d] != m.shape[d])
+        out[i] |= uint64_t(1) << d;
   }
   return out;
 }
@@ -63,13 +69,15 @@ Groups find_groups(const Kernel& kernel) {
   for (const KernelStore& s : kernel.stores)
     for (size_t d = 0; d < kernel.outer.size(); ++d)
       if (s.map.strides[d] == 1 && kernel.outer[d] > 1) {
-        const bool in_left = varies[size_t(g.left)] >> d & 1, in_right = varies[size_t(g.right)] >> d & 1;
+        const bool in_left = varies[size_t(g.left)] >> d & 1,
+                   in_right = varies[size_t(g.right)] >> d & 1;
         if (in_left && !in_right) std::swap(g.left, g.right);
         if (in_left != in_right) goto decided;
       }
 decided:
   for (size_t d = 0; d < kernel.outer.size(); ++d) {
-    const bool in_left = varies[size_t(g.left)] >> d & 1, in_right = varies[size_t(g.right)] >> d & 1;
+    const bool in_left = varies[size_t(g.left)] >> d & 1,
+               in_right = varies[size_t(g.right)] >> d & 1;
     if (in_left && in_right)
       g.batch.push_back(int64_t(d));
     else
@@ -94,8 +102,13 @@ class ContractLowering {
  public:
   ContractLowering(const Kernel& kernel, const KernelProgram& program, const Target& target,
                    LoweredKernel& out)
-      : kernel_(kernel), target_(target), out_(out), w_(kernel, program, target, out), b_(w_.builder()),
-        g_(find_groups(kernel)), contract_(kernel.exprs[size_t(g_.contract)]) {
+      : kernel_(kernel),
+        target_(target),
+        out_(out),
+        w_(kernel, program, target, out),
+        b_(w_.builder()),
+        g_(find_groups(kernel)),
+        contract_(kernel.exprs[size_t(g_.contract)]) {
     dtype_ = held(kernel.exprs[size_t(contract_.operands[0])].dtype);
   }
   void run();
@@ -105,11 +118,11 @@ class ContractLowering {
   struct Side {
     std::vector<int64_t> axes;
     int32_t expr = -1;
-    int64_t extent = 1, tile = 1;   // of the flattened axes; the tile's size
-    int64_t panel = 1;              // rows or columns side by side in a packed panel
+    int64_t extent = 1, tile = 1;     // of the flattened axes; the tile's size
+    int64_t panel = 1;                // rows or columns side by side in a packed panel
     int32_t packed = -1, table = -1;  // scratch buffers; table only for several axes: [axis][tile]
-    Ref first, count;               // of the current tile
-    Ref size;                       // extent, as an argument
+    Ref first, count;                 // of the current tile
+    Ref size;                         // extent, as an argument
   };
   void plan_sizes();
   void plan_scratch();
@@ -129,16 +142,17 @@ class ContractLowering {
   loops::Builder& b_;
   Groups g_;
   const Expr& contract_;
-  DType dtype_;             // in which sums are held
+  DType dtype_;  // in which sums are held
   int lanes_ = 1;
   Side rows_, columns_;
-  int64_t k_block_ = 1;     // of the first inner axis
-  int64_t k_rest_ = 1;      // product of the other inner axes
-  int32_t tile_ = -1;       // scratch: [rows tile][columns tile]
+  int64_t k_block_ = 1;  // of the first inner axis
+  int64_t k_rest_ = 1;   // product of the other inner axes
+  int32_t tile_ = -1;    // scratch: [rows tile][columns tile]
 };
 
-// Register and cache blocking. With n vector registers, row_panel x (column_panel / lanes) sums, the column vectors and one
-// broadcast must fit; 8 x 2 vectors saturate two FMA pipes with AVX-512, 6 x 2 is the classic for 16 registers.
+// Register and cache blocking. With n vector registers, row_panel x (column_panel / lanes) sums,
+// the column vectors and one broadcast must fit; 8 x 2 vectors saturate two FMA pipes with AVX-512,
+// 6 x 2 is the classic for 16 registers.
 void ContractLowering::plan_sizes() {
   lanes_ = std::max<int>(1, target_.vector_bytes / int(size_of(dtype_)));
   rows_.axes = g_.rows, rows_.expr = g_.left;
@@ -146,15 +160,19 @@ void ContractLowering::plan_sizes() {
   rows_.panel = target_.vector_bytes == 64 ? 8 : target_.vector_bytes == 32 ? 6 : 4;
   columns_.panel = 2 * lanes_;
   for (Side* side : {&rows_, &columns_}) side->extent = extent_of(kernel_, side->axes);
-  // The inner axes: whole, but for the first, so that a column panel stays within half of the L1 cache.
+  // The inner axes: whole, but for the first, so that a column panel stays within half of the L1
+  // cache.
   const int64_t first = kernel_.inner.empty() ? 1 : kernel_.inner[0];
   for (size_t d = 1; d < kernel_.inner.size(); ++d) k_rest_ *= kernel_.inner[d];
   const int64_t k_target = target_.l1_bytes / 2 / (columns_.panel * int64_t(size_of(dtype_))) * 2;
-  k_block_ = std::clamp<int64_t>(k_target / std::max<int64_t>(k_rest_, 1), 1, std::max<int64_t>(first, 1));
-  // A tile's packed columns and the tile itself share the L2 cache. Small problems get smaller tiles, so that there are
-  // some units to share out: a function of the shape, never of the threads.
+  k_block_ =
+      std::clamp<int64_t>(k_target / std::max<int64_t>(k_rest_, 1), 1, std::max<int64_t>(first, 1));
+  // A tile's packed columns and the tile itself share the L2 cache. Small problems get smaller
+  // tiles, so that there are some units to share out: a function of the shape, never of the
+  // threads.
   rows_.tile = std::min(round_up(rows_.extent, rows_.panel), round_up(96, rows_.panel));
-  columns_.tile = std::min(round_up(columns_.extent, columns_.panel), round_up(256, columns_.panel));
+  columns_.tile =
+      std::min(round_up(columns_.extent, columns_.panel), round_up(256, columns_.panel));
 }
 
 void ContractLowering::plan_scratch() {
@@ -238,7 +256,8 @@ void ContractLowering::fill_table(Side& side) {
   if (side.table < 0) return;
   const Ref tile = w_.integer(&side == &rows_ ? "row tile" : "column tile", 0, side.tile);
   b_.for_loop(b_.index(0), tile, 1, [&](Ref i) {
-    // Past the end the last element repeats: what is computed there is never used, but must be a valid place.
+    // Past the end the last element repeats: what is computed there is never used, but must be a
+    // valid place.
     Ref rest = b_.min_index(b_.add(side.first, i), b_.sub(side.size, b_.index(1)));
     for (size_t a = side.axes.size(); a-- > 0;) {
       const Ref extent = w_.extent(side.axes[a]);
@@ -257,8 +276,8 @@ void ContractLowering::set_index(Scope& scope, const Side& side, Ref i) {
   if (side.table >= 0) {
     const Ref tile = w_.integer(&side == &rows_ ? "row tile" : "column tile", 0, side.tile);
     for (size_t a = 0; a < side.axes.size(); ++a)
-      scope.index[size_t(side.axes[a])] = b_.load(
-          side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), scope.lanes);
+      scope.index[size_t(side.axes[a])] =
+          b_.load(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), scope.lanes);
     w_.set_vector_axis(-1);
     return;
   }
@@ -287,7 +306,8 @@ void ContractLowering::pack(Side& side, const std::vector<Ref>& at, Ref k_first,
   const std::vector<int32_t> invariants = invariants_below(kernel_, side.expr);
   // Vectors of the panel: whole ones if they fit, else the largest power of two that divides it.
   const int width = side.panel % lanes_ == 0 ? lanes_ : int(side.panel & -side.panel);
-  // Walks k, the part of the first inner axis and the other inner axes in full, and stores one vector for each.
+  // Walks k, the part of the first inner axis and the other inner axes in full, and stores one
+  // vector for each.
   const auto walk = [&](auto& self, Scope& scope, Ref base, size_t depth, Ref k) -> void {
     if (depth == g_.inner.size()) {
       Scope element = scope;
@@ -316,8 +336,8 @@ void ContractLowering::pack(Side& side, const std::vector<Ref>& at, Ref k_first,
       walk(walk, scope, b_.add(start, b_.index(v)), 0, b_.index(0));
     }
   };
-  // Masks cost nothing where the target has masked memory and positions are never out of range anyway; elsewhere whole panels
-  // have code of their own.
+  // Masks cost nothing where the target has masked memory and positions are never out of range
+  // anyway; elsewhere whole panels have code of their own.
   if (target_.masked_memory || side.table >= 0)
     return b_.for_loop(b_.index(0), panels, 1, [&](Ref p) { panel(p, false); });
   const Ref whole = b_.div(side.count, b_.index(side.panel));
@@ -334,8 +354,8 @@ void ContractLowering::multiply(Ref k_length) {
       const Ref left = b_.mul(b_.mul(p, k_length), b_.index(m));
       const Ref right = b_.mul(b_.mul(q, k_length), b_.index(columns_.panel));
       const std::vector<Ref> zeros(size_t(m * vectors), b_.constant_bits(dtype_, 0, lanes_));
-      const auto sums = b_.for_loop(
-          b_.index(0), k_length, 1, zeros, [&](Ref k, std::span<const Ref> carried) {
+      const auto sums =
+          b_.for_loop(b_.index(0), k_length, 1, zeros, [&](Ref k, std::span<const Ref> carried) {
             std::vector<Ref> next(carried.begin(), carried.end()), y;
             const Ref from = b_.add(right, b_.mul(k, b_.index(columns_.panel)));
             for (int64_t v = 0; v < vectors; ++v)
@@ -350,12 +370,14 @@ void ContractLowering::multiply(Ref k_length) {
             }
             return next;
           });
-      const Ref corner = b_.add(b_.mul(b_.mul(p, b_.index(m)), width), b_.mul(q, b_.index(columns_.panel)));
+      const Ref corner =
+          b_.add(b_.mul(b_.mul(p, b_.index(m)), width), b_.mul(q, b_.index(columns_.panel)));
       for (int64_t i = 0; i < m; ++i)
         for (int64_t v = 0; v < vectors; ++v) {
           const Ref place =
               b_.add(b_.add(corner, b_.mul(b_.index(i), width)), b_.index(v * lanes_));
-          b_.store(tile_, place, b_.add(b_.load(tile_, place, lanes_), sums[size_t(i * vectors + v)]));
+          b_.store(tile_, place,
+                   b_.add(b_.load(tile_, place, lanes_), sums[size_t(i * vectors + v)]));
         }
     });
   });
@@ -393,7 +415,8 @@ bool worth_blocking(const Kernel& kernel) {
   return rows >= 4 && columns >= 4 && numel(kernel.inner) >= 4;
 }
 
-LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program, const Target& target) {
+LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program,
+                             const Target& target) {
   LoweredKernel out;
   out.function.name = kernel.name;
   ContractLowering(kernel, program, target, out).run();

@@ -9,6 +9,7 @@ namespace cermet::compiler {
 bool worth_blocking(const Kernel& kernel);
 
 // The kernel has exactly one Contract.
-LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program, const Target& target);
+LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program,
+                             const Target& target);
 
 }  // namespace cermet::compiler

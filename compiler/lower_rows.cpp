@@ -1,16 +1,20 @@
 // A kernel without Contract becomes one loop over units of the parallel range, and in each unit:
 //
-//   lanes along an inner axis   unit = a row. Reductions keep a few vectors of partial results, which are combined at the end
+//   lanes along an inner axis   unit = a row. Reductions keep a few vectors of partial results,
+//   which are combined at the end
 //                               of the row in a fixed order.
-//   lanes along an outer axis   unit = one row of the other outer axes x a tile of consecutive columns; each lane is a
-//                               row of its own, so reductions need no combining. This is how sum over axis 0,
-//                               scans and scatters run, and every map.
+//   lanes along an outer axis   unit = one row of the other outer axes x a tile of consecutive
+//   columns; each lane is a
+//                               row of its own, so reductions need no combining. This is how sum
+//                               over axis 0, scans and scatters run, and every map.
 //
-// A row is walked in stages. Stage s computes the reductions whose operands need only reductions of earlier stages, all
-// of them in one loop; element stores happen in the first stage that can. An element expression that several
-// stages need is computed again from its loads, unless it is expensive: then the first stage keeps it in scratch memory.
+// A row is walked in stages. Stage s computes the reductions whose operands need only reductions of
+// earlier stages, all of them in one loop; element stores happen in the first stage that can. An
+// element expression that several stages need is computed again from its loads, unless it is
+// expensive: then the first stage keeps it in scratch memory.
 //
-// The end of a row or tile is one masked step where the target has masked memory, otherwise a scalar loop.
+// The end of a row or tile is one masked step where the target has masked memory, otherwise a
+// scalar loop.
 
 #include "compiler/lower_rows.h"
 
@@ -28,9 +32,9 @@ using loops::Opcode;
 using loops::Ref;
 using Kind = Expr::Kind;
 
-constexpr int64_t expensive_cycles = 8;    // an element that costs more is kept, not computed again
-constexpr int64_t chunk_elements = 8192;   // of a map's vector axis, for one unit
-constexpr double task_cycles = 90000;      // about 30 us: what is worth another thread
+constexpr int64_t expensive_cycles = 8;   // an element that costs more is kept, not computed again
+constexpr int64_t chunk_elements = 8192;  // of a map's vector axis, for one unit
+constexpr double task_cycles = 90000;     // about 30 us: what is worth another thread
 
 class RowLowering {
  public:
@@ -89,7 +93,7 @@ class RowLowering {
   const int64_t outer_;
   int64_t vector_axis_ = -1;
   int lanes_ = 1;
-  int copies_ = 1;                // vectors in flight
+  int copies_ = 1;  // vectors in flight
   int stages_ = 1;
   std::vector<int> stage_of_;     // by expression: the first stage in which its value can exist
   std::vector<int> store_stage_;  // by store; -1: after all stages, once per row
@@ -140,7 +144,8 @@ int cycles_of(const Kernel& kernel) {
   return cycles;
 }
 
-// A reduction is known one stage after its operands; a scan in the first stage that can walk in its direction.
+// A reduction is known one stage after its operands; a scan in the first stage that can walk in its
+// direction.
 void RowLowering::plan_stages() {
   const size_t n = kernel_.exprs.size();
   stage_of_.assign(n, 0);
@@ -171,13 +176,14 @@ void RowLowering::plan_stages() {
   for (const KernelStore& s : kernel_.stores) {
     const bool inner = kernel_.exprs[size_t(s.value)].inner ||
                        (s.index >= 0 && kernel_.exprs[size_t(s.index)].inner);
-    const int stage = std::max(stage_of_[size_t(s.value)], s.index < 0 ? 0 : stage_of_[size_t(s.index)]);
+    const int stage =
+        std::max(stage_of_[size_t(s.value)], s.index < 0 ? 0 : stage_of_[size_t(s.index)]);
     store_stage_.push_back(inner ? stage : -1);
   }
 }
 
-// Which element expressions are kept: those that a later stage than their first needs and that are expensive, and scans, which
-// exist only while their stage runs. Needs are sets of stages, as bits.
+// Which element expressions are kept: those that a later stage than their first needs and that are
+// expensive, and scans, which exist only while their stage runs. Needs are sets of stages, as bits.
 void RowLowering::plan_scratch() {
   const size_t n = kernel_.exprs.size();
   scratch_of_.assign(n, -1);
@@ -224,7 +230,8 @@ void RowLowering::plan_scratch() {
   out_.scratch_bytes = offset;
 }
 
-// How many elements of an outer vector axis one unit does: whole vectors, and for maps enough of them to be worth a loop.
+// How many elements of an outer vector axis one unit does: whole vectors, and for maps enough of
+// them to be worth a loop.
 int64_t RowLowering::unit_columns() const {
   return kernel_.inner.empty() ? chunk_elements : int64_t(lanes_) * copies_;
 }
@@ -333,7 +340,8 @@ void RowLowering::emit_stage(int stage, std::vector<Scope>& rows) {
   bool stores = false;
   for (int s : store_stage_) stores |= s == stage;
   if (accumulated_[size_t(stage)].empty() && !stores) return;
-  // One set of partials for each vector in flight; along an inner axis without masks, one more for the scalar end.
+  // One set of partials for each vector in flight; along an inner axis without masks, one more for
+  // the scalar end.
   std::vector<Ref> carried;
   const size_t sets = along_inner() ? size_t(copies_) : rows.size();
   for (size_t set = 0; set < sets; ++set)
@@ -369,7 +377,8 @@ std::vector<Ref> RowLowering::emit_vectors(int stage, const Scope& row, const In
                                            std::vector<Ref> carried) {
   const Ref extent = w_.extent(vector_axis_);
   const size_t count = partials_per_set(stage);
-  const auto vectors = [&](Ref lower, Ref upper, int copies, int lanes, bool masked, size_t first_set) {
+  const auto vectors = [&](Ref lower, Ref upper, int copies, int lanes, bool masked,
+                           size_t first_set) {
     carried = b_.for_loop(
         lower, upper, int64_t(lanes) * copies, carried, [&](Ref v, std::span<const Ref> inside) {
           std::vector<Ref> next(inside.begin(), inside.end());
@@ -400,7 +409,8 @@ std::vector<Ref> RowLowering::emit_vectors(int stage, const Scope& row, const In
   return carried;
 }
 
-// Everything that happens at one element: partial results go on, scans get their value, stores are made.
+// Everything that happens at one element: partial results go on, scans get their value, stores are
+// made.
 void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<Ref> partials) {
   size_t next = 0;
   for (int32_t i : accumulated_[size_t(stage)]) {
@@ -443,8 +453,8 @@ void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<
   }
 }
 
-// The value of an element in a stage: from scratch if an earlier stage kept it, else computed, and kept if later stages want
-// it. Operands first, with a list instead of recursion.
+// The value of an element in a stage: from scratch if an earlier stage kept it, else computed, and
+// kept if later stages want it. Operands first, with a list instead of recursion.
 Ref RowLowering::element(int stage, Scope& scope, int32_t root, size_t copy) {
   std::vector<int32_t> pending{root};
   while (!pending.empty()) {
@@ -469,8 +479,8 @@ Ref RowLowering::element(int stage, Scope& scope, int32_t root, size_t copy) {
   return scope.values[size_t(root)];
 }
 
-// Row-major over the nesting order, so that an inner vector axis is contiguous; with lanes along an outer axis, the lanes in
-// flight come last.
+// Row-major over the nesting order, so that an inner vector axis is contiguous; with lanes along an
+// outer axis, the lanes in flight come last.
 Ref RowLowering::scratch_position(const Scope& scope, size_t copy) {
   Ref position = b_.index(0);
   std::vector<int64_t> strides(nesting_.size(), along_outer() ? int64_t(lanes_) * copies_ : 1);
@@ -483,7 +493,8 @@ Ref RowLowering::scratch_position(const Scope& scope, size_t copy) {
   return along_outer() ? b_.add(position, b_.index(int64_t(copy) * lanes_)) : position;
 }
 
-// x and y combined, x standing for earlier elements. An extremum's first position wins, and NaN wins over all.
+// x and y combined, x standing for earlier elements. An extremum's first position wins, and NaN
+// wins over all.
 RowLowering::Partial RowLowering::merge(const Expr& e, Partial x, Partial y) {
   if (e.kind != Kind::ArgReduce) return {combine(b_, combine_of(e), x.value, y.value), {}};
   const bool max = e.combine == ir::Combine::Max;
@@ -573,7 +584,8 @@ Vectorisation choose_vectorisation(const Kernel& kernel, const KernelProgram& pr
     if (axis < 0 || bytes[size_t(d)] >= bytes[size_t(axis)]) axis = d;
   }
   if (axis < 0) return {-1, 1};
-  // Lanes: what fits a vector of the size that most operations have, but no value wider than four vectors.
+  // Lanes: what fits a vector of the size that most operations have, but no value wider than four
+  // vectors.
   std::map<size_t, int> sizes;
   size_t largest = 1;
   for (const Expr& e : kernel.exprs) {
@@ -584,8 +596,8 @@ Vectorisation choose_vectorisation(const Kernel& kernel, const KernelProgram& pr
   size_t common = largest;
   for (auto [size, weight] : sizes)
     if (!sizes.contains(common) || weight > sizes[common]) common = size;
-  const size_t lanes = std::min(size_t(target.vector_bytes) / common,
-                                4 * size_t(target.vector_bytes) / largest);
+  const size_t lanes =
+      std::min(size_t(target.vector_bytes) / common, 4 * size_t(target.vector_bytes) / largest);
   return {axis, int(lanes)};
 }
 

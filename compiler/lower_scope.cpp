@@ -13,13 +13,15 @@ namespace cermet::compiler {
 using loops::Builder;
 using loops::Ref;
 
-DType held(DType dtype) {
-  return dtype == DType::F16 || dtype == DType::BF16 ? DType::F32 : dtype;
-}
+DType held(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16 ? DType::F32 : dtype; }
 
 KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, const Target& target,
                            LoweredKernel& out)
-    : kernel_(kernel), program_(program), out_(out), b_(out.function, target), space_(kernel.outer) {
+    : kernel_(kernel),
+      program_(program),
+      out_(out),
+      b_(out.function, target),
+      space_(kernel.outer) {
   for (int64_t extent : kernel.inner) space_.push_back(extent);
 }
 
@@ -74,8 +76,8 @@ void KernelWriter::store_held(int32_t buffer, DType dtype, Ref position, Ref val
     b_.store(buffer, position, value, mask);
 }
 
-// Where the points of the scope are read or written. Sums go from the outermost axis to the innermost, so that all but the
-// last step leave the inner loops.
+// Where the points of the scope are read or written. Sums go from the outermost axis to the
+// innermost, so that all but the last step leave the inner loops.
 KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, std::string_view role,
                                         int64_t which) {
   Place out{{}, 0, {}, {}};
@@ -84,10 +86,12 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
   for (size_t level = 0; level < map.levels().size(); ++level) {
     const ir::StridedMap& m = map.levels()[level];
     const auto number = [&](std::string_view what, size_t d, int64_t value) {
-      // Strides of one axis with one value are one argument for all reads: that makes their positions common.
+      // Strides of one axis with one value are one argument for all reads: that makes their
+      // positions common.
       const bool shared = what == "stride" && level == 0;
-      return integer(shared ? fmt::format("stride {}", d) : fmt::format("{} {} {} {}", role, what, level, d),
-                     shared ? 0 : which, value);
+      return integer(
+          shared ? fmt::format("stride {}", d) : fmt::format("{} {} {} {}", role, what, level, d),
+          shared ? 0 : which, value);
     };
     if (level > 0) {  // the row-major position so far, taken apart into this level's index
       Ref rest = out.position;
@@ -135,14 +139,15 @@ Ref KernelWriter::load(Scope& scope, int32_t program_buffer, Place at) {
   const DType dtype = program_.buffers[size_t(program_buffer)].dtype;
   const int32_t from = buffer(program_buffer);
   if (b_.lanes(at.position) > 1 || at.vector_stride == 1)
-    return load_held(from, dtype, at.position, scope.lanes,
-                     both(scope.lanes > 1 ? scope.mask : Ref(), both(at.scalar_mask, at.vector_mask)));
+    return load_held(
+        from, dtype, at.position, scope.lanes,
+        both(scope.lanes > 1 ? scope.mask : Ref(), both(at.scalar_mask, at.vector_mask)));
   const Ref value = load_held(from, dtype, at.position, 1, at.scalar_mask);
   return at.vector_mask ? b_.select(at.vector_mask, value, elementwise::zero(b_, value)) : value;
 }
 
-Ref KernelWriter::checked_index(Scope& scope, std::string_view op, int32_t index_expr, int64_t extent,
-                                int64_t which, Ref* inside) {
+Ref KernelWriter::checked_index(Scope& scope, std::string_view op, int32_t index_expr,
+                                int64_t extent, int64_t which, Ref* inside) {
   const Ref index = evaluate(scope, index_expr);
   const Ref limit = integer(fmt::format("{} extent", op), which, extent);
   *inside = b_.and_(b_.ge(index, b_.index(0)), b_.lt(index, limit));
@@ -206,11 +211,14 @@ Ref KernelWriter::evaluate(Scope& scope, int32_t which) {
   const Expr& expr = kernel_.exprs[size_t(which)];
   Ref value;
   switch (expr.kind) {
-    case Expr::Kind::Load: value = load(scope, expr.buffer, place(scope, *expr.map, "load", which)); break;
+    case Expr::Kind::Load:
+      value = load(scope, expr.buffer, place(scope, *expr.map, "load", which));
+      break;
     case Expr::Kind::Position: {
       const Place at = place(scope, *expr.map, "position", which);
-      value = at.vector_stride == 1 && b_.lanes(at.position) == 1 ? b_.ramp(at.position, scope.lanes)
-                                                                  : at.position;
+      value = at.vector_stride == 1 && b_.lanes(at.position) == 1
+                  ? b_.ramp(at.position, scope.lanes)
+                  : at.position;
       if (const Ref mask = both(at.scalar_mask, at.vector_mask))
         value = b_.select(mask, value, b_.index(0));
       break;
@@ -249,7 +257,8 @@ void KernelWriter::store(Scope& scope, const KernelStore& store) {
   }
   Ref inside;
   const Ref index = checked_index(scope, "scatter", store.index, store.extent, which, &inside);
-  if (b_.lanes(index) > 1 && b_.lanes(at.position) == 1) at.position = b_.ramp(at.position, scope.lanes);
+  if (b_.lanes(index) > 1 && b_.lanes(at.position) == 1)
+    at.position = b_.ramp(at.position, scope.lanes);
   const Ref position =
       b_.add(at.position, b_.mul(index, integer("scatter stride", which, store.stride)));
   mask = both(mask, inside);

@@ -1,13 +1,15 @@
 #pragma once
 // Writing the expressions of a kernel at one point of its space.
 //
-// A Scope is a point: an index for every axis, one of which may be the vector axis, where the scope stands for `lanes`
-// consecutive points, some of them masked off. KernelWriter evaluates expressions in a scope: it turns index maps
-// into positions, picks the kind of memory access (uniform, contiguous or gathered) from the stride along the vector
-// axis, applies the op table's `lower` column, and rounds f16 and bf16 after each op, as strict numerics demand.
+// A Scope is a point: an index for every axis, one of which may be the vector axis, where the scope
+// stands for `lanes` consecutive points, some of them masked off. KernelWriter evaluates
+// expressions in a scope: it turns index maps into positions, picks the kind of memory access
+// (uniform, contiguous or gathered) from the stride along the vector axis, applies the op table's
+// `lower` column, and rounds f16 and bf16 after each op, as strict numerics demand.
 //
-// What the shape decides (extents, strides, offsets) becomes an integer argument, so that one function serves all shapes of its
-// class. Only 0 and 1 are literal: they change which code is right, not only its speed.
+// What the shape decides (extents, strides, offsets) becomes an integer argument, so that one
+// function serves all shapes of its class. Only 0 and 1 are literal: they change which code is
+// right, not only its speed.
 
 #include <map>
 #include <span>
@@ -40,13 +42,15 @@ class KernelWriter {
   // Which axis lanes run along; -1: none. Set once, before anything is evaluated.
   void set_vector_axis(int64_t axis) { vector_axis_ = axis; }
 
-  // An int64 that the shape decides: literal where it is 0 or 1, else an argument. Equal values with one role share
-  // one argument; values with different roles never do, since they may differ for the next shape.
+  // An int64 that the shape decides: literal where it is 0 or 1, else an argument. Equal values
+  // with one role share one argument; values with different roles never do, since they may differ
+  // for the next shape.
   loops::Ref integer(std::string_view role, int64_t which, int64_t value);
   loops::Ref extent(int64_t axis) { return integer("extent", axis, space_[size_t(axis)]); }
 
-  // The value of an expression, held in held(dtype), of scope.lanes lanes or scalar where it does not vary along the
-  // vector axis. Reduce, ArgReduce, Scan and Contract must be in scope.values already.
+  // The value of an expression, held in held(dtype), of scope.lanes lanes or scalar where it does
+  // not vary along the vector axis. Reduce, ArgReduce, Scan and Contract must be in scope.values
+  // already.
   loops::Ref evaluate(Scope& scope, int32_t expr);
   // Stores a value at the store's place; scatter stores combine.
   void store(Scope& scope, const KernelStore& store);
@@ -57,7 +61,8 @@ class KernelWriter {
 
   // value as it is after a round trip through dtype, in held(dtype).
   loops::Ref round(loops::Ref value, DType dtype);
-  loops::Ref load_held(int32_t buffer, DType dtype, loops::Ref position, int lanes, loops::Ref mask);
+  loops::Ref load_held(int32_t buffer, DType dtype, loops::Ref position, int lanes,
+                       loops::Ref mask);
   void store_held(int32_t buffer, DType dtype, loops::Ref position, loops::Ref value,
                   loops::Ref mask);
 
@@ -89,7 +94,8 @@ class KernelWriter {
 
 // One step of a reduction, scan or scatter, on held values.
 loops::Ref combine(loops::Builder& b, ir::Combine combine, loops::Ref x, loops::Ref y);
-// x * y + z, fused for floats where the target can: sums of products are the one place where rounding once is allowed.
+// x * y + z, fused for floats where the target can: sums of products are the one place where
+// rounding once is allowed.
 loops::Ref multiply_add(loops::Builder& b, loops::Ref x, loops::Ref y, loops::Ref z);
 // What leaves every x as it is: -0.0 for sums (0.0 would lose the sign of -0.0).
 loops::Ref identity(loops::Builder& b, ir::Combine combine, DType dtype, int lanes);
