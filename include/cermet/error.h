@@ -19,7 +19,12 @@ class Error : public std::runtime_error {
   explicit Error(const std::string& message) : std::runtime_error(message) {}
   Error(const std::string& message, const SourceLocation& where)
       : std::runtime_error(message + " [" + where.file_name() + ":" + std::to_string(where.line()) +
-                           "]") {}
+                           "]"),
+        has_location_(true) {}
+  bool has_location() const { return has_location_; }
+
+ private:
+  bool has_location_ = false;
 };
 
 // A broken invariant of ours: a bug in Cermet, never the caller's fault.

@@ -1,0 +1,144 @@
+#include "runtime/tensor_state.h"
+
+#include <cstring>
+
+#include "ir/check.h"
+#include "ir/view_transpose.h"
+#include "runtime/engine.h"
+
+namespace cermet::runtime {
+
+Tensor GradVariable::grad() const {
+  std::lock_guard lock(mutex_);
+  return grad_;
+}
+void GradVariable::set_grad(Tensor grad) {
+  std::lock_guard lock(mutex_);
+  grad_ = std::move(grad);
+}
+
+Cell::Cell(Buffer home, DType dtype, int64_t elements) {
+  auto storage = std::make_shared<const BufferStorage>(std::move(home), true);
+  home_ = value_ = ir::data(storage, dtype, {elements});
+  elements_ = std::move(storage);
+}
+
+ir::Value Cell::value() const {
+  std::lock_guard lock(mutex_);
+  return value_;
+}
+
+void Cell::assign(ir::Value value) {
+  std::lock_guard lock(mutex_);
+  CERMET_CHECK(value->shape == value_->shape && value->dtype == value_->dtype,
+               "a cell of {} is assigned {}", ir::type_string(*value_), ir::type_string(*value));
+  value_ = std::move(value);
+  elements_ = nullptr;
+}
+
+std::shared_ptr<const BufferStorage> Cell::elements() const {
+  std::lock_guard lock(mutex_);
+  return elements_;
+}
+
+void Cell::computed(const ir::Value& value, std::shared_ptr<const BufferStorage> elements) {
+  std::lock_guard lock(mutex_);
+  if (value != value_) return;
+  elements_ = std::move(elements);
+  if (home_) write_home(*elements_);
+  if (value_->requires_grad) return;  // backward() still needs the history
+  value_ = home_ ? home_ : ir::data(elements_, value_->dtype, value_->shape);
+}
+
+// Copies the elements to the home. If somebody else still holds the home's Data node, a pending expression wants what is
+// there now: that node moves to a copy, and the home gets a new one.
+void Cell::write_home(const BufferStorage& elements) {
+  const auto storage = std::static_pointer_cast<const BufferStorage>(home_->as<ir::DataAttr>().storage);
+  const Buffer memory = storage->buffer();
+  const size_t bytes = size_t(home_->numel()) * size_of(home_->dtype);
+  const int64_t ours = value_ == home_ ? 2 : 1;
+  if (home_->references.load() > ours) {
+    Buffer copy = default_engine().allocator().allocate(bytes);
+    if (bytes > 0) std::memcpy(copy.data(), memory.data(), bytes);
+    storage->move_to(std::move(copy));
+  }
+  if (bytes > 0) std::memcpy(memory.data(), elements.buffer().data(), bytes);
+  elements_ = std::make_shared<const BufferStorage>(memory, true);
+  home_ = ir::data(elements_, value_->dtype, value_->shape);
+}
+
+void* Cell::give_out() {
+  std::lock_guard lock(mutex_);
+  CERMET_CHECK(elements_ != nullptr, "a pointer to elements that do not exist");
+  if (!home_) {
+    elements_ = std::make_shared<const BufferStorage>(elements_->buffer(), true);
+    home_ = ir::data(elements_, value_->dtype, value_->shape);
+    if (!value_->requires_grad) value_ = home_;
+  }
+  return elements_->buffer().data();
+}
+
+TensorState::TensorState(ir::Value value)
+    : cell_(std::make_shared<Cell>(value)), view_(ir::ViewMap::identity(value->shape)), dtype_(value->dtype) {}
+
+TensorState::TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached)
+    : cell_(std::move(cell)), view_(std::move(map)), dtype_(dtype), detached_(detached) {}
+
+ir::Value TensorState::value() const {
+  ir::Value value = cell_->value();
+  if (!view_.is_identity() || view_.shape() != value->shape) value = ir::view(value, view_);
+  if (variable_) return ir::leaf(value, variable_);
+  return detached_ ? ir::stop_gradient(value) : value;
+}
+
+bool TensorState::requires_grad() const {
+  return variable_ != nullptr || (!detached_ && cell_->value()->requires_grad);
+}
+
+void TensorState::assign(const ir::Value& elements) {
+  const ir::Value old = cell_->value();
+  const int64_t count = numel(shape());
+  if (count == 0) return;
+  if (view_.is_identity() && count == old->numel()) return cell_->assign(ir::reshape(elements, old->shape));
+  // Each element of the cell is either shown by this view, at one place, or keeps its value.
+  const ir::StridedMap& map = view_.levels()[0];
+  for (size_t d = 0; d < map.shape.size(); ++d)
+    if (map.strides[d] == 0 && map.shape[d] > 1)
+      throw Error("an expanded tensor shows one element at several places and cannot be written; use clone() first");
+  const auto place = [&](const ir::Value& x) { return ir::transpose_view(view_, old->shape, x); };
+  const bool boolean = is_bool(dtype_);  // places are added up, which bool does not do
+  const ir::Value fresh = ir::cast(place(boolean ? ir::cast(elements, DType::U8) : elements), dtype_);
+  const ir::Value shown = place(ir::constant(DType::U8, shape(), int64_t(1)));
+  cell_->assign(ir::where(ir::cast(shown, DType::Bool), fresh, old));
+}
+
+Tensor make_tensor(ir::Value value) {
+  if (!grad_mode()) value = ir::stop_gradient(value);
+  return Tensor(std::make_shared<TensorState>(std::move(value)));
+}
+
+bool& grad_mode() {
+  thread_local bool enabled = true;
+  return enabled;
+}
+
+void realize_states(std::span<const std::shared_ptr<TensorState>> states) {
+  std::vector<std::shared_ptr<Cell>> cells;
+  std::vector<ir::Value> roots;
+  for (const auto& state : states) {
+    const std::shared_ptr<Cell>& cell = state->cell();
+    if (cell->elements() || std::ranges::find(cells, cell) != cells.end()) continue;
+    const ir::Value value = cell->value();
+    if (const auto known = value->value()) {
+      cell->computed(value, std::static_pointer_cast<const BufferStorage>(known));
+      continue;
+    }
+    cells.push_back(cell);
+    roots.push_back(value);
+  }
+  if (roots.empty()) return;
+  const auto results = default_engine().realize(roots);
+  for (size_t i = 0; i < cells.size(); ++i) cells[i]->computed(roots[i], results[i]);
+}
+
+}  // namespace cermet::runtime

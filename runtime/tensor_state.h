@@ -1,0 +1,109 @@
+#pragma once
+// What a Tensor is: a view of a cell.
+//
+// A Cell is what tensors that share memory share: the expression of all elements of the memory, row-major. In-place
+// operations are functional underneath: they give the cell a new expression, and every view of the cell reads that one from
+// then on. Realizing computes whole cells; a cell without gradient history then starts anew from its buffer, so that memory and
+// expressions that are no longer needed go away.
+//
+// A cell may have a home: memory that the outside can see, because it was borrowed or because data() gave a pointer to it out.
+// Realizing such a cell writes the elements there. Pending expressions that still want the old elements get a copy first.
+//
+// A leaf that requires grad has a Variable. Reading it gives a Leaf node around the cell's expression, so that each use of the
+// tensor in a graph can be found again; its gradient is kept in the Variable.
+
+#include <mutex>
+#include <span>
+
+#include "cermet/tensor.h"
+#include "ir/build.h"
+#include "runtime/storage.h"
+
+namespace cermet::runtime {
+
+class GradVariable : public ir::Variable {
+ public:
+  Tensor grad() const;
+  void set_grad(Tensor grad);
+
+ private:
+  mutable std::mutex mutex_;
+  Tensor grad_;
+};
+
+class Cell {
+ public:
+  explicit Cell(ir::Value value) : value_(std::move(value)) {}
+  // A cell whose elements live in memory of the outside.
+  Cell(Buffer home, DType dtype, int64_t elements);
+
+  ir::Value value() const;
+  void assign(ir::Value value);
+  // The elements, if they were computed since the last assign().
+  std::shared_ptr<const BufferStorage> elements() const;
+  // The elements of `value` were computed; nothing happens if the cell has another value by now.
+  void computed(const ir::Value& value, std::shared_ptr<const BufferStorage> elements);
+  // The memory of the elements, which exist. From now on the outside may write to it.
+  void* give_out();
+
+ private:
+  void write_home(const BufferStorage& elements);
+
+  mutable std::mutex mutex_;  // guards what follows
+  ir::Value value_;
+  std::shared_ptr<const BufferStorage> elements_;  // of value_
+  ir::Value home_;                                 // a Data node of the home, or empty
+};
+
+class TensorState {
+ public:
+  // A tensor of its own.
+  explicit TensorState(ir::Value value);
+  // What `map` shows of a cell; one strided level, nothing masked.
+  TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached);
+
+  const Shape& shape() const { return view_.shape(); }
+  DType dtype() const { return dtype_; }
+  const ir::ViewMap& view() const { return view_; }
+  const std::shared_ptr<Cell>& cell() const { return cell_; }
+  bool detached() const { return detached_; }
+
+  // The expression of the elements as of now; a leaf's is its Leaf node.
+  ir::Value value() const;
+  // Gives the elements that this tensor shows new values, for everyone who shares them.
+  void assign(const ir::Value& elements);
+
+  const std::shared_ptr<GradVariable>& variable() const { return variable_; }
+  void set_variable(std::shared_ptr<GradVariable> variable) { variable_ = std::move(variable); }
+  bool requires_grad() const;
+
+  bool consumed = false;  // backward() went through here without retain_graph
+
+ private:
+  std::shared_ptr<Cell> cell_;
+  ir::ViewMap view_;
+  DType dtype_;
+  bool detached_ = false;  // shares the elements, but not their gradient
+  std::shared_ptr<GradVariable> variable_;
+};
+
+Tensor make_tensor(ir::Value value);
+
+// Whether operations of this thread record gradients (see NoGrad).
+bool& grad_mode();
+
+// Makes the elements of all cells exist, as one program.
+void realize_states(std::span<const std::shared_ptr<TensorState>> states);
+
+// Runs f; an Error that does not say where it happened gets the user's place.
+template <class F>
+decltype(auto) located(const SourceLocation& where, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    if (e.has_location()) throw;
+    throw Error(e.what(), where);
+  }
+}
+
+}  // namespace cermet::runtime
