@@ -10,7 +10,7 @@ namespace cermet::runtime {
 std::string host_cpu_identity() {
   std::string out;
   // Maker; family, model and features; extended features; extended state; brand string.
-  for (const auto [leaf, subleaf] : {std::pair{0u, 0u}, {1u, 0u}, {7u, 0u}, {7u, 1u}, {0xdu, 1u},
+  for (const auto& [leaf, subleaf] : {std::pair{0u, 0u}, {1u, 0u}, {7u, 0u}, {7u, 1u}, {0xdu, 1u},
                                      {0x80000001u, 0u}, {0x80000002u, 0u}, {0x80000003u, 0u},
                                      {0x80000004u, 0u}}) {
     unsigned a = 0, b = 0, c = 0, d = 0;

@@ -85,6 +85,7 @@ TensorState::TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtyp
     : cell_(std::move(cell)), view_(std::move(map)), dtype_(dtype), detached_(detached) {}
 
 ir::Value TensorState::value() const {
+  if (leaf_ && !detached_) return ir::view(leaf_->value(), *leaf_view_);
   ir::Value value = cell_->value();
   if (!view_.is_identity() || view_.shape() != value->shape) value = ir::view(value, view_);
   if (variable_) return ir::leaf(value, variable_);
@@ -92,7 +93,8 @@ ir::Value TensorState::value() const {
 }
 
 bool TensorState::requires_grad() const {
-  return variable_ != nullptr || (!detached_ && cell_->value()->requires_grad);
+  if (variable_) return true;
+  return !detached_ && (leaf_ ? leaf_->requires_grad() : cell_->value()->requires_grad);
 }
 
 void TensorState::assign(const ir::Value& elements) {

@@ -77,6 +77,13 @@ class TensorState {
   void set_variable(std::shared_ptr<GradVariable> variable) { variable_ = std::move(variable); }
   bool requires_grad() const;
 
+  // A view of a leaf: its expression is a view of the leaf's node, which is not in the cell.
+  void set_leaf(std::shared_ptr<TensorState> leaf, ir::ViewMap view) {
+    leaf_ = std::move(leaf), leaf_view_ = std::move(view);
+  }
+  const std::shared_ptr<TensorState>& leaf() const { return leaf_; }
+  const std::optional<ir::ViewMap>& leaf_view() const { return leaf_view_; }
+
   bool consumed = false;  // backward() went through here without retain_graph
 
  private:
@@ -85,6 +92,8 @@ class TensorState {
   DType dtype_;
   bool detached_ = false;  // shares the elements, but not their gradient
   std::shared_ptr<GradVariable> variable_;
+  std::shared_ptr<TensorState> leaf_;
+  std::optional<ir::ViewMap> leaf_view_;
 };
 
 Tensor make_tensor(ir::Value value);

@@ -1,0 +1,29 @@
+#pragma once
+// What the library did: compiles and why, cache hits, memory.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cermet {
+
+struct Statistics {
+  int64_t realizes = 0, launches = 0;
+  int64_t plan_hits = 0, plan_misses = 0;      // programs
+  int64_t kernel_hits = 0, disk_hits = 0, compiles = 0;  // kernels: in memory, on disk, made by LLVM
+  int64_t live_bytes = 0, cached_bytes = 0, peak_bytes = 0;
+};
+Statistics statistics();
+void reset_statistics();
+
+// One compile: the kernel's name and what about it was new.
+struct Compile {
+  std::string kernel, reason;
+  double milliseconds;
+};
+std::vector<Compile> compiles();
+
+// The same as text, one line for each compile.
+std::string explain();
+
+}  // namespace cermet

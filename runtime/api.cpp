@@ -1,0 +1,76 @@
+#include "runtime/api.h"
+
+namespace cermet {
+
+double Scalar::to_double() const {
+  return std::visit([](auto v) { return double(v); }, value_);
+}
+int64_t Scalar::to_int() const {
+  return std::visit([](auto v) { return int64_t(v); }, value_);
+}
+
+Operand::Operand(const Tensor& tensor, SourceLocation where) : tensor_(&tensor), where_(where) {}
+
+namespace runtime {
+
+ir::Value value_of(const Tensor& tensor) {
+  if (!tensor.defined()) throw Error("the tensor is undefined");
+  return tensor.state()->value();
+}
+
+DType result_type(std::span<const Operand* const> operands) {
+  // [0] tensors with axes, [1] tensors of rank 0, [2] numbers
+  std::optional<DType> groups[3];
+  for (const Operand* operand : operands) {
+    DType dtype = DType::Bool;
+    size_t group = 2;
+    if (operand->is_tensor()) {
+      const ir::Value value = value_of(operand->tensor());
+      dtype = value->dtype;
+      group = value->shape.empty() ? 1 : 0;
+    } else {
+      switch (operand->scalar().kind()) {
+        case DTypeKind::Bool: break;
+        case DTypeKind::Unsigned:
+        case DTypeKind::Signed: dtype = DType::I64; break;
+        case DTypeKind::Float: dtype = DType::F32; break;
+      }
+    }
+    groups[group] = groups[group] ? promote(*groups[group], dtype) : dtype;
+  }
+  // Kinds as PyTorch ranks them: signed and unsigned integers are one.
+  const auto rank = [](DType dtype) { return is_bool(dtype) ? 0 : is_float(dtype) ? 2 : 1; };
+  std::optional<DType> out;
+  for (const auto& group : groups)
+    if (group && (!out || rank(*group) > rank(*out))) out = group;
+  return *out;
+}
+
+ir::Value operand_value(const Operand& operand, DType dtype) {
+  if (operand.is_tensor()) return ir::cast(value_of(operand.tensor()), dtype);
+  if (operand.scalar().is_float()) return ir::constant(dtype, {}, operand.scalar().to_double());
+  return ir::constant(dtype, {}, operand.scalar().to_int());
+}
+
+ir::Value as_float(const ir::Value& x) { return is_float(x->dtype) ? x : ir::cast(x, DType::F32); }
+
+Dims axes_of(std::string_view op, const Axes& axes, size_t rank) {
+  Dims out;
+  if (axes.all()) {
+    for (size_t d = 0; d < rank; ++d) out.push_back(int64_t(d));
+    return out;
+  }
+  for (int64_t axis : axes.list()) out.push_back(ir::wrap_axis(op, axis, rank));
+  std::ranges::sort(out);
+  for (size_t i = 1; i < out.size(); ++i)
+    if (out[i] == out[i - 1]) throw Error(fmt::format("{}: axis {} is given twice", op, out[i]));
+  return out;
+}
+
+void expect_cpu(const Device& device) {
+  if (device.kind != Device::Kind::Cpu)
+    throw DeviceError(fmt::format("{} requested, but this build of Cermet has no CUDA backend", to_string(device)));
+}
+
+}  // namespace runtime
+}  // namespace cermet

@@ -1,0 +1,37 @@
+#pragma once
+// What the tensor functions have in common: access to values, promotion, results.
+
+#include <fmt/format.h>
+
+#include "cermet/ops.h"
+#include "ir/build.h"
+#include "runtime/tensor_state.h"
+
+namespace cermet::runtime {
+
+// The expression of a tensor's elements; Error if it is undefined.
+ir::Value value_of(const Tensor& tensor);
+
+// A tensor whose elements an expression gives: runs f, an ir::Value, and names the user's place in errors.
+template <class F>
+Tensor result_of(const SourceLocation& where, F&& f) {
+  return located(where, [&] { return make_tensor(f()); });
+}
+
+// The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then tensors without, then
+// numbers, each later group only matters if its kind (bool < integer < float) is higher.
+DType result_type(std::span<const Operand* const> operands);
+
+// The operand as an expression of a dtype.
+ir::Value operand_value(const Operand& operand, DType dtype);
+
+// x in a floating point dtype: float32 for integers and bool.
+ir::Value as_float(const ir::Value& x);
+
+// The axes of an Axes argument, in [0, rank), ascending.
+Dims axes_of(std::string_view op, const Axes& axes, size_t rank);
+
+// Error unless the tensor is on the CPU: what exists of the runtime so far.
+void expect_cpu(const Device& device);
+
+}  // namespace cermet::runtime

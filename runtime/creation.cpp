@@ -1,0 +1,205 @@
+// Tensors from numbers and from memory.
+
+#include <cmath>
+#include <cstring>
+
+#include "ir/element.h"
+#include "runtime/api.h"
+#include "runtime/engine.h"
+
+namespace cermet {
+
+using runtime::located;
+using runtime::result_of;
+
+Options::Options(const char* text) {
+  if (const auto type = parse_dtype(text))
+    dtype = type;
+  else
+    device = Device::parse(text);
+}
+
+namespace {
+
+// A tensor with a buffer of its own that `fill` writes.
+template <class F>
+Tensor filled(DType dtype, const Shape& shape, F fill) {
+  const auto count = checked_numel(shape);
+  if (!count) throw Error(fmt::format("tensor: shape {} has more elements than fit in 64 bits", to_string(shape)));
+  runtime::Buffer buffer = runtime::default_engine().allocator().allocate(dtype, shape);
+  fill(buffer.data());
+  auto storage = std::make_shared<const runtime::BufferStorage>(std::move(buffer));
+  return runtime::make_tensor(ir::data(std::move(storage), dtype, shape));
+}
+
+// The shape of nested lists; Error where two lists of one level differ.
+void measure(const NestedList& list, size_t depth, Shape& shape, std::vector<const Scalar*>& leaves, bool first) {
+  if (!list.is_list()) {
+    if (!first && depth != shape.size())
+      throw Error("tensor: the lists are ragged: a number where others have a list");
+    leaves.push_back(&list.scalar());
+    return;
+  }
+  const int64_t size = int64_t(list.list().size());
+  if (first) {
+    shape.push_back(size);
+  } else if (depth >= shape.size() || shape[depth] != size) {
+    throw Error(fmt::format("tensor: the lists are ragged: {} elements where others have {}", size,
+                            depth < shape.size() ? std::to_string(shape[depth]) : "a number"));
+  }
+  for (size_t i = 0; i < list.list().size(); ++i) measure(list.list()[i], depth + 1, shape, leaves, first && i == 0);
+}
+
+DType natural_dtype(std::span<const Scalar* const> leaves) {
+  if (leaves.empty()) return DType::F32;
+  DTypeKind kind = DTypeKind::Bool;
+  for (const Scalar* s : leaves) kind = std::max(kind, s->kind());
+  return kind == DTypeKind::Bool ? DType::Bool : kind == DTypeKind::Float ? DType::F32 : DType::I64;
+}
+
+uint64_t bits_of(DType dtype, const Scalar& value) {
+  return value.is_float() ? ir::element_bits(dtype, value.to_double()) : ir::element_bits(dtype, value.to_int());
+}
+
+Tensor from_leaves(std::span<const Scalar* const> leaves, const Shape& shape, const Options& options) {
+  runtime::expect_cpu(options.device);
+  const DType dtype = options.dtype.value_or(natural_dtype(leaves));
+  return filled(dtype, shape, [&](void* to) {
+    for (size_t i = 0; i < leaves.size(); ++i) ir::store_bits(dtype, to, int64_t(i), bits_of(dtype, *leaves[i]));
+  });
+}
+
+ir::Value constant_of(const Scalar& value, DType dtype, const Shape& shape) {
+  return ir::constant_bits(dtype, shape, bits_of(dtype, value));
+}
+
+}  // namespace
+
+Tensor tensor(std::initializer_list<NestedList> list, const Options& options, SourceLocation where) {
+  return located(where, [&] {
+    Shape shape;
+    std::vector<const Scalar*> leaves;
+    const NestedList nested(list);
+    measure(nested, 0, shape, leaves, true);
+    return from_leaves(leaves, shape, options);
+  });
+}
+
+Tensor tensor(const Scalar& value, const Options& options, SourceLocation where) {
+  return located(where, [&] {
+    const Scalar* leaf = &value;
+    return from_leaves(std::span(&leaf, 1), {}, options);
+  });
+}
+
+Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape, SourceLocation where) {
+  return located(where, [&] {
+    const auto count = checked_numel(shape);
+    if (!count || bytes.size() != size_t(*count) * size_of(dtype))
+      throw Error(fmt::format("tensor: {} bytes are not the elements of {}", bytes.size(), ir::type_string(dtype, shape)));
+    return filled(dtype, shape, [&](void* to) {
+      if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+    });
+  });
+}
+
+Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides, std::function<void()> deleter,
+                 SourceLocation where) {
+  return located(where, [&] {
+    ir::StridedMap map = ir::StridedMap::contiguous(shape);
+    const auto count = checked_numel(shape);
+    for (int64_t extent : shape)
+      if (extent < 0) throw Error(fmt::format("from_blob: negative size in shape {}", to_string(shape)));
+    if (!count) throw Error(fmt::format("from_blob: shape {} has more elements than fit in 64 bits", to_string(shape)));
+    if (!data && *count > 0) throw Error("from_blob: the pointer is null");
+    if (uintptr_t(data) % size_of(dtype) != 0)
+      throw Error(fmt::format("from_blob: the pointer is not aligned for {}", name(dtype)));
+    if (!strides.empty()) {
+      if (strides.size() != shape.size())
+        throw Error(fmt::format("from_blob: {} strides for shape {}", strides.size(), to_string(shape)));
+      map.strides = strides;
+    }
+    // The memory is a line from the lowest to the highest element that is reached.
+    int64_t low = 0, high = -1;
+    if (const auto range = map.range()) low = range->first, high = range->second;
+    map.offset = -low;
+    const int64_t elements = high - low + 1;
+    auto* first = static_cast<std::byte*>(data) + low * int64_t(size_of(dtype));
+    auto cell = std::make_shared<runtime::Cell>(
+        runtime::Buffer::borrow(first, size_t(elements) * size_of(dtype), std::move(deleter)), dtype, elements);
+    return Tensor(std::make_shared<runtime::TensorState>(std::move(cell), ir::ViewMap(map), dtype, false));
+  });
+}
+
+Tensor full(const Shape& shape, const Scalar& value, const Options& options, SourceLocation where) {
+  return result_of(where, [&] {
+    runtime::expect_cpu(options.device);
+    const Scalar* leaf = &value;
+    return constant_of(value, options.dtype.value_or(natural_dtype(std::span(&leaf, 1))), shape);
+  });
+}
+Tensor zeros(const Shape& shape, const Options& options, SourceLocation where) {
+  return full(shape, 0.0, options, where);
+}
+Tensor ones(const Shape& shape, const Options& options, SourceLocation where) {
+  return full(shape, 1.0, options, where);
+}
+Tensor empty(const Shape& shape, const Options& options, SourceLocation where) {
+  return full(shape, 0.0, options, where);
+}
+Tensor full_like(const Tensor& x, const Scalar& value, SourceLocation where) {
+  return full(x.shape(where), value, x.dtype(where), where);
+}
+Tensor zeros_like(const Tensor& x, SourceLocation where) { return full_like(x, 0, where); }
+Tensor ones_like(const Tensor& x, SourceLocation where) { return full_like(x, 1, where); }
+
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const Options& options, SourceLocation where) {
+  return result_of(where, [&] {
+    runtime::expect_cpu(options.device);
+    const bool whole = !start.is_float() && !end.is_float() && !step.is_float();
+    const DType dtype = options.dtype.value_or(whole ? DType::I64 : DType::F32);
+    const double first = start.to_double(), last = end.to_double(), by = step.to_double();
+    if (by == 0 || !std::isfinite(first) || !std::isfinite(last) || !std::isfinite(by))
+      throw Error(fmt::format("arange: from {} to {} by {}", first, last, by));
+    if ((last - first) * by < 0)
+      throw Error(fmt::format("arange: {} is never reached from {} by {}", last, first, by));
+    const double count = std::ceil((last - first) / by);
+    if (count > 9e18) throw Error(fmt::format("arange: {} elements", count));
+    const ir::Value i = ir::iota(int64_t(count));
+    if (whole) {
+      const ir::Value v = ir::mul(i, ir::constant(DType::I64, {}, step.to_int()));
+      return ir::cast(ir::add(v, ir::constant(DType::I64, {}, start.to_int())), dtype);
+    }
+    return ir::cast(ir::cast(i, DType::F64) * by + first, dtype);
+  });
+}
+Tensor arange(const Scalar& end, const Options& options, SourceLocation where) {
+  return arange(0, end, 1, options, where);
+}
+
+// From both ends, so that the last element is exactly `end`.
+Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options, SourceLocation where) {
+  return result_of(where, [&] {
+    runtime::expect_cpu(options.device);
+    if (steps < 0) throw Error(fmt::format("linspace: {} steps", steps));
+    const DType dtype = options.dtype.value_or(DType::F32);
+    const double first = start.to_double(), last = end.to_double();
+    const double step = steps > 1 ? (last - first) / double(steps - 1) : 0;
+    const ir::Value i = ir::cast(ir::iota(steps), DType::F64);
+    const ir::Value forwards = i * step + first;
+    const ir::Value backwards = last - (double(steps - 1) - i) * step;
+    const ir::Value half = ir::lt(i, ir::like(i, double(steps) / 2));
+    return ir::cast(steps > 1 ? ir::where(half, forwards, backwards) : forwards, dtype);
+  });
+}
+
+Tensor eye(int64_t n, std::optional<int64_t> m, const Options& options, SourceLocation where) {
+  return result_of(where, [&] {
+    runtime::expect_cpu(options.device);
+    if (n < 0 || m.value_or(0) < 0) throw Error(fmt::format("eye: negative size in [{},{}]", n, m.value_or(n)));
+    const ir::Value row = ir::reshape(ir::iota(n), Shape{n, 1});
+    return ir::cast(ir::eq(row, ir::iota(m.value_or(n))), options.dtype.value_or(DType::F32));
+  });
+}
+
+}  // namespace cermet

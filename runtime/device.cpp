@@ -1,0 +1,27 @@
+#include "cermet/device.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace cermet {
+
+Device Device::parse(std::string_view text, SourceLocation where) {
+  if (text == "cpu") return {};
+  if (text == "cuda") return {Kind::Cuda, 0};
+  if (text.starts_with("cuda:")) {
+    int index = -1;
+    const char* end = text.data() + text.size();
+    const auto [at, error] = std::from_chars(text.data() + 5, end, index);
+    if (error == std::errc() && at == end && index >= 0) return {Kind::Cuda, index};
+  }
+  throw Error(fmt::format("device: '{}' is neither cpu nor cuda nor cuda:N", text), where);
+}
+
+std::string to_string(const Device& device) {
+  return device.kind == Device::Kind::Cpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
+bool cuda::is_available() { return false; }
+
+}  // namespace cermet

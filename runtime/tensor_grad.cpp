@@ -1,0 +1,226 @@
+// Gradients of tensors: recording and the transforms of compiler/autograd.h on what was recorded.
+
+#include "cermet/grad.h"
+
+#include "compiler/autograd.h"
+#include "runtime/api.h"
+
+namespace cermet {
+
+using runtime::GradVariable;
+using runtime::grad_mode;
+using runtime::located;
+using runtime::make_tensor;
+using runtime::value_of;
+
+NoGrad::NoGrad() : before_(grad_mode()) { grad_mode() = false; }
+NoGrad::~NoGrad() { grad_mode() = before_; }
+
+bool Tensor::requires_grad() const { return state()->requires_grad(); }
+bool Tensor::is_leaf() const { return state()->variable() != nullptr || !requires_grad(); }
+
+Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
+  located(where, [&] {
+    runtime::TensorState& s = *state(where);
+    if (!is_leaf())
+      throw Error("set_requires_grad: the tensor is the result of an operation that requires grad; use detach() first");
+    if (value && !is_float(s.dtype()))
+      throw Error(fmt::format("set_requires_grad: only floating point tensors can require gradients, got {}",
+                              ir::type_string(s.dtype(), s.shape())));
+    if (value && !s.variable()) s.set_variable(std::make_shared<GradVariable>());
+    if (!value) s.set_variable(nullptr);
+  });
+  return *this;
+}
+
+Tensor Tensor::grad() const {
+  const auto& variable = state()->variable();
+  return variable ? variable->grad() : Tensor();
+}
+
+void Tensor::set_grad(const Tensor& grad, SourceLocation where) {
+  located(where, [&] {
+    const auto& variable = state(where)->variable();
+    if (!variable) throw Error("set_grad: the tensor is no leaf that requires grad");
+    if (grad.defined() && (grad.shape() != shape() || grad.dtype() != dtype()))
+      throw Error(fmt::format("set_grad: {} is no gradient of {}", ir::type_string(grad.dtype(), grad.shape()),
+                              ir::type_string(dtype(), shape())));
+    variable->set_grad(grad);
+  });
+}
+
+namespace {
+
+// What the derivative of an output is weighted with: what was given, or 1 for one element.
+ir::Value cotangent_of(std::string_view op, const ir::Value& output, const Tensor& given) {
+  if (!given.defined()) {
+    if (output->numel() != 1)
+      throw Error(fmt::format("{}: the output has {} elements ({}); give the gradient of it, or sum it up", op,
+                              output->numel(), ir::type_string(*output)));
+    return ir::like(output, 1.0);
+  }
+  const ir::Value v = value_of(given);
+  if (v->shape != output->shape || v->dtype != output->dtype)
+    throw Error(fmt::format("{}: the gradient is {}, the output {}", op, ir::type_string(*v), ir::type_string(*output)));
+  return v;
+}
+
+void expect_differentiable(std::string_view op, const ir::Value& output) {
+  if (!output->requires_grad)
+    throw Error(fmt::format("{}: the output {} does not depend on a tensor that requires grad", op,
+                            ir::type_string(*output)));
+}
+
+// Fresh leaves with the elements of the inputs, so that f records from here on.
+std::vector<Tensor> fresh_leaves(std::span<const Tensor> inputs, const SourceLocation& where) {
+  std::vector<Tensor> out;
+  for (const Tensor& x : inputs) {
+    Tensor leaf(std::make_shared<runtime::TensorState>(value_of(x)));
+    if (!is_float(x.dtype(where)))
+      throw Error(fmt::format("grad: inputs must be floating point, got {}", ir::type_string(x.dtype(), x.shape())));
+    leaf.state()->set_variable(std::make_shared<GradVariable>());
+    out.push_back(std::move(leaf));
+  }
+  return out;
+}
+
+std::vector<ir::Value> values_of(std::span<const Tensor> tensors) {
+  std::vector<ir::Value> out;
+  for (const Tensor& t : tensors) out.push_back(value_of(t));
+  return out;
+}
+
+// Records gradients whatever the caller's mode is.
+class Recording {
+ public:
+  Recording() : before_(grad_mode()) { grad_mode() = true; }
+  ~Recording() { grad_mode() = before_; }
+
+ private:
+  bool before_;
+};
+
+}  // namespace
+
+void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation where) const {
+  located(where, [&] {
+    const ir::Value output = state(where)->value();
+    expect_differentiable("backward", output);
+    const ir::Value cotangent = cotangent_of("backward", output, gradient);
+    if (state_->consumed)
+      throw Error("backward: called a second time for this tensor; the first call needs retain_graph");
+    const std::vector<ir::Value> leaves = compiler::leaves_of(std::span(&output, 1));
+    const auto gradients = compiler::vjp(std::span(&output, 1), leaves, std::span(&cotangent, 1));
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      if (!gradients[i]) continue;
+      auto& variable = static_cast<GradVariable&>(*leaves[i]->as<ir::LeafAttr>().variable);
+      const ir::Value fresh = ir::stop_gradient(gradients[i]);
+      const Tensor before = variable.grad();
+      variable.set_grad(Tensor(std::make_shared<runtime::TensorState>(
+          before.defined() ? value_of(before) + fresh : fresh)));
+    }
+    state_->consumed = !retain_graph;
+  });
+}
+
+std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+                         std::span<const Tensor> cotangents, bool allow_unused, SourceLocation where) {
+  return located(where, [&] {
+    const std::vector<ir::Value> out = values_of(outputs), in = values_of(inputs);
+    if (!cotangents.empty() && cotangents.size() != outputs.size())
+      throw Error(fmt::format("grad: {} cotangents for {} outputs", cotangents.size(), outputs.size()));
+    std::vector<ir::Value> weights;
+    for (size_t i = 0; i < out.size(); ++i)
+      weights.push_back(cotangent_of("grad", out[i], cotangents.empty() ? Tensor() : cotangents[i]));
+    const auto gradients = compiler::vjp(out, in, weights);
+    std::vector<Tensor> result;
+    for (size_t i = 0; i < in.size(); ++i) {
+      if (!gradients[i] && !allow_unused)
+        throw Error(fmt::format("grad: no output depends on input {} ({})", i, ir::type_string(*in[i])));
+      result.push_back(gradients[i] ? make_tensor(gradients[i]) : Tensor());
+    }
+    return result;
+  });
+}
+std::vector<Tensor> grad(const Tensor& output, std::initializer_list<Tensor> inputs, SourceLocation where) {
+  return grad(std::span(&output, 1), std::span(inputs.begin(), inputs.size()), {}, false, where);
+}
+Tensor grad(const Tensor& output, const Tensor& input, SourceLocation where) {
+  return grad(std::span(&output, 1), std::span(&input, 1), {}, false, where)[0];
+}
+
+std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<const Tensor> inputs,
+                                           const Tensor& cotangent, SourceLocation where) {
+  return located(where, [&] {
+    Recording recording;
+    const std::vector<Tensor> leaves = fresh_leaves(inputs, where);
+    const Tensor y = f(leaves);
+    const ir::Value output = value_of(y), weight = cotangent_of("vjp", output, cotangent);
+    const std::vector<ir::Value> in = values_of(leaves);
+    const auto gradients = compiler::vjp(std::span(&output, 1), in, std::span(&weight, 1));
+    std::vector<Tensor> result;
+    for (size_t i = 0; i < in.size(); ++i)
+      result.push_back(make_tensor(gradients[i] ? gradients[i] : ir::zeros_like(in[i])));
+    return std::pair{y, std::move(result)};
+  });
+}
+std::pair<Tensor, std::vector<Tensor>> value_and_grad(const TensorFunction& f, std::span<const Tensor> inputs,
+                                                      SourceLocation where) {
+  return vjp(f, inputs, Tensor(), where);
+}
+
+std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> inputs,
+                              std::span<const Tensor> tangents, SourceLocation where) {
+  return located(where, [&] {
+    if (tangents.size() != inputs.size())
+      throw Error(fmt::format("jvp: {} tangents for {} inputs", tangents.size(), inputs.size()));
+    Recording recording;
+    const std::vector<Tensor> leaves = fresh_leaves(inputs, where);
+    const Tensor y = f(leaves);
+    const ir::Value output = value_of(y);
+    const std::vector<ir::Value> in = values_of(leaves), directions = values_of(tangents);
+    const ir::Value tangent = compiler::jvp(std::span(&output, 1), in, directions)[0];
+    return std::pair{y, make_tensor(tangent ? tangent : ir::zeros_like(output))};
+  });
+}
+
+Tensor stop_gradient(const Tensor& x, SourceLocation where) {
+  return runtime::result_of(where, [&] { return ir::stop_gradient(value_of(x)); });
+}
+
+namespace {
+
+class UserRule : public ir::GradientRule {
+ public:
+  using Function = std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)>;
+  explicit UserRule(Function backward) : backward_(std::move(backward)) {}
+  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value> operands, const ir::Value& result,
+                                           const ir::Value& adjoint) const override {
+    std::vector<Tensor> inputs;
+    for (const ir::Value& v : operands) inputs.push_back(Tensor(std::make_shared<runtime::TensorState>(v)));
+    const auto tensor = [](const ir::Value& v) { return Tensor(std::make_shared<runtime::TensorState>(v)); };
+    const std::vector<Tensor> adjoints = backward_(inputs, tensor(result), tensor(adjoint));
+    std::vector<ir::Value> out;
+    for (const Tensor& t : adjoints) out.push_back(t.defined() ? value_of(t) : ir::Value());
+    return out;
+  }
+
+ private:
+  Function backward_;
+};
+
+}  // namespace
+
+Tensor custom_gradient(const TensorFunction& f,
+                       std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)> backward,
+                       std::span<const Tensor> inputs, SourceLocation where) {
+  return runtime::result_of(where, [&] {
+    // What f records must not leak gradients of its own.
+    std::vector<Tensor> hidden;
+    for (const Tensor& x : inputs) hidden.push_back(stop_gradient(x, where));
+    const ir::Value result = value_of(f(hidden));
+    return ir::custom_gradient(result, values_of(inputs), std::make_shared<UserRule>(std::move(backward)));
+  });
+}
+
+}  // namespace cermet

@@ -1,0 +1,179 @@
+// Reductions, and what is composed of them. The compositions are formulas; the compiler makes one kernel of each.
+
+#include <limits>
+
+#include "runtime/api.h"
+
+namespace cermet {
+
+using ir::Combine;
+using runtime::as_float;
+using runtime::axes_of;
+using runtime::result_of;
+using runtime::value_of;
+
+namespace {
+
+// Sums and products of integers and bool are int64, as in PyTorch.
+ir::Value wide(const ir::Value& x) { return is_float(x->dtype) ? x : ir::cast(x, DType::I64); }
+
+int64_t count_of(const ir::Value& x, const Dims& axes) {
+  int64_t count = 1;
+  for (int64_t axis : axes) count *= x->shape[size_t(axis)];
+  return count;
+}
+
+template <class Prepare>
+Tensor reduction(std::string_view op, Combine combine, const Tensor& x, const Axes& dim, bool keepdim,
+                 const SourceLocation& where, Prepare prepare) {
+  return result_of(where, [&] {
+    const ir::Value v = prepare(value_of(x));
+    return ir::reduce(combine, v, axes_of(op, dim, v->shape.size()), keepdim);
+  });
+}
+
+ir::Value unchanged(const ir::Value& x) { return x; }
+ir::Value as_bool(const ir::Value& x) { return ir::cast(x, DType::Bool); }
+
+ir::Value mean_of(const ir::Value& x, const Dims& axes, bool keepdim) {
+  return ir::reduce(Combine::Sum, x, axes, keepdim) / double(count_of(x, axes));
+}
+
+// f on x; f16 and bf16 in f32 and rounded once at the end, since their sums overflow and lose digits.
+template <class F>
+ir::Value in_f32(const ir::Value& x, F f) {
+  const ir::Value v = as_float(x);
+  const bool narrow = size_of(v->dtype) < size_of(DType::F32);
+  return narrow ? ir::cast(f(ir::cast(v, DType::F32)), v->dtype) : f(v);
+}
+
+// Two passes: the mean, then the squared distances from it, which loses nothing when the mean is large.
+ir::Value variance(const ir::Value& x, const Dims& axes, int64_t correction, bool keepdim) {
+  const ir::Value distance = x - mean_of(x, axes, true);
+  const double freedom = double(std::max<int64_t>(0, count_of(x, axes) - correction));
+  return ir::reduce(Combine::Sum, distance * distance, axes, keepdim) / freedom;
+}
+
+// x minus its maximum, so that exp does not overflow.
+ir::Value shifted(const ir::Value& x, const Dims& axes) {
+  const ir::Value top = ir::stop_gradient(ir::reduce(Combine::Max, x, axes, true));
+  return x - top;
+}
+
+Tensor arg(std::string_view op, Combine combine, const Tensor& x, std::optional<int64_t> dim, bool keepdim,
+           const SourceLocation& where) {
+  return result_of(where, [&] {
+    ir::Value v = value_of(x);
+    if (dim) return ir::arg_reduce(combine, v, ir::wrap_axis(op, *dim, v->shape.size()), keepdim);
+    const ir::Value flat = ir::arg_reduce(combine, ir::reshape(v, Shape{v->numel()}), 0);
+    return keepdim ? ir::reshape(flat, Shape(v->shape.size(), 1)) : flat;
+  });
+}
+
+}  // namespace
+
+Tensor Tensor::sum(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return reduction("sum", Combine::Sum, *this, dim, keepdim, where, wide);
+}
+Tensor Tensor::prod(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return reduction("prod", Combine::Prod, *this, dim, keepdim, where, wide);
+}
+Tensor Tensor::amax(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return reduction("amax", Combine::Max, *this, dim, keepdim, where, unchanged);
+}
+Tensor Tensor::amin(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return reduction("amin", Combine::Min, *this, dim, keepdim, where, unchanged);
+}
+Tensor Tensor::max(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return reduction("max", Combine::Max, *this, dim, keepdim, where, unchanged);
+}
+Tensor Tensor::min(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return reduction("min", Combine::Min, *this, dim, keepdim, where, unchanged);
+}
+
+// Over nothing, any is false and all is true; an extremum has no such value.
+Tensor Tensor::any(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return result_of(where, [&] {
+    const ir::Value v = ir::cast(as_bool(value_of(*this)), DType::I64);
+    return ir::cast(ir::reduce(Combine::Sum, v, axes_of("any", dim, v->shape.size()), keepdim), DType::Bool);
+  });
+}
+Tensor Tensor::all(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return result_of(where, [&] {
+    const ir::Value v = ir::cast(ir::logical_not(as_bool(value_of(*this))), DType::I64);
+    return ir::logical_not(ir::reduce(Combine::Sum, v, axes_of("all", dim, v->shape.size()), keepdim));
+  });
+}
+
+Tensor Tensor::mean(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return result_of(where, [&] {
+    return in_f32(value_of(*this), [&](const ir::Value& v) {
+      return mean_of(v, axes_of("mean", dim, v->shape.size()), keepdim);
+    });
+  });
+}
+Tensor Tensor::var(const Axes& dim, int64_t correction, bool keepdim, SourceLocation where) const {
+  return result_of(where, [&] {
+    return in_f32(value_of(*this), [&](const ir::Value& v) {
+      return variance(v, axes_of("var", dim, v->shape.size()), correction, keepdim);
+    });
+  });
+}
+Tensor Tensor::std(const Axes& dim, int64_t correction, bool keepdim, SourceLocation where) const {
+  return result_of(where, [&] {
+    return in_f32(value_of(*this), [&](const ir::Value& v) {
+      return ir::sqrt(variance(v, axes_of("std", dim, v->shape.size()), correction, keepdim));
+    });
+  });
+}
+
+Tensor Tensor::logsumexp(const Axes& dim, bool keepdim, SourceLocation where) const {
+  return result_of(where, [&] {
+    return in_f32(value_of(*this), [&](const ir::Value& v) {
+      const Dims axes = axes_of("logsumexp", dim, v->shape.size());
+      ir::Value top = ir::stop_gradient(ir::reduce(Combine::Max, v, axes, true));
+      // An infinite maximum is the answer already: shift by 0 then, so that inf - inf does not arise.
+      const ir::Value infinity = ir::like(top, std::numeric_limits<double>::infinity());
+      top = ir::where(ir::eq(ir::abs(top), infinity), ir::zeros_like(top), top);
+      const ir::Value sum = ir::reduce(Combine::Sum, ir::exp(v - top), axes, keepdim);
+      return ir::log(sum) + ir::reshape(top, sum->shape);
+    });
+  });
+}
+
+Tensor Tensor::softmax(int64_t dim, SourceLocation where) const {
+  return result_of(where, [&] {
+    return in_f32(value_of(*this), [&](const ir::Value& v) {
+      const Dims axes = axes_of("softmax", dim, v->shape.size());
+      if (v->numel() == 0) return v;
+      const ir::Value e = ir::exp(shifted(v, axes));
+      return e / ir::reduce(Combine::Sum, e, axes, true);
+    });
+  });
+}
+Tensor Tensor::log_softmax(int64_t dim, SourceLocation where) const {
+  return result_of(where, [&] {
+    return in_f32(value_of(*this), [&](const ir::Value& v) {
+      const Dims axes = axes_of("log_softmax", dim, v->shape.size());
+      if (v->numel() == 0) return v;
+      const ir::Value x = shifted(v, axes);
+      return x - ir::log(ir::reduce(Combine::Sum, ir::exp(x), axes, true));
+    });
+  });
+}
+
+Tensor Tensor::argmax(std::optional<int64_t> dim, bool keepdim, SourceLocation where) const {
+  return arg("argmax", Combine::Max, *this, dim, keepdim, where);
+}
+Tensor Tensor::argmin(std::optional<int64_t> dim, bool keepdim, SourceLocation where) const {
+  return arg("argmin", Combine::Min, *this, dim, keepdim, where);
+}
+
+Tensor Tensor::cumsum(int64_t dim, SourceLocation where) const {
+  return result_of(where, [&] { return ir::scan(Combine::Sum, wide(value_of(*this)), dim); });
+}
+Tensor Tensor::cumprod(int64_t dim, SourceLocation where) const {
+  return result_of(where, [&] { return ir::scan(Combine::Prod, wide(value_of(*this)), dim); });
+}
+
+}  // namespace cermet

@@ -1,0 +1,276 @@
+// Views: tensors that share the elements of another one, as long as one strided map can say which; copies and
+// conversions.
+
+#include "runtime/api.h"
+
+namespace cermet {
+
+using runtime::located;
+using runtime::result_of;
+using runtime::TensorState;
+using runtime::value_of;
+
+namespace {
+
+// The view of x that `change` makes of its map. `checked` is the same as an expression; building it checks the arguments.
+template <class Change>
+Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
+  const TensorState& state = *x.state();
+  const ir::ViewMap map = change(state.view());
+  // What one strided map cannot say is a tensor of its own, as where PyTorch's reshape copies.
+  if (!map.single() || map.masked()) return runtime::make_tensor(checked);
+  auto out = std::make_shared<TensorState>(state.cell(), map, state.dtype(),
+                                           state.detached() || !runtime::grad_mode());
+  if (state.variable())
+    out->set_leaf(x.state(), change(ir::ViewMap::identity(state.shape())));
+  else if (state.leaf())
+    out->set_leaf(state.leaf(), change(*state.leaf_view()));
+  return Tensor(std::move(out));
+}
+
+}  // namespace
+
+Tensor Tensor::reshape(const Shape& shape, SourceLocation where) const {
+  return located(where, [&] {
+    const ir::Value checked = ir::reshape(value_of(*this), shape);
+    return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.reshape(checked->shape); });
+  });
+}
+
+Tensor Tensor::view(const Shape& shape, SourceLocation where) const {
+  return located(where, [&] {
+    const ir::Value checked = ir::reshape(value_of(*this), shape);
+    if (!state_->view().reshape(checked->shape).single())
+      throw Error(fmt::format("view: {} with strides {} is no view of shape {}; use reshape()",
+                              ir::type_string(dtype(), this->shape()), cermet::to_string(strides()),
+                              cermet::to_string(shape)));
+    return reshape(shape, where);
+  });
+}
+
+Tensor Tensor::flatten(int64_t start_dim, int64_t end_dim, SourceLocation where) const {
+  return located(where, [&] {
+    const Shape& old = shape(where);
+    if (old.empty()) return reshape({1}, where);
+    const int64_t first = ir::wrap_axis("flatten", start_dim, old.size());
+    const int64_t last = ir::wrap_axis("flatten", end_dim, old.size());
+    if (first > last) throw Error(fmt::format("flatten: start_dim {} is behind end_dim {}", start_dim, end_dim));
+    Shape result(old.begin(), old.begin() + first);
+    int64_t merged = 1;
+    for (int64_t d = first; d <= last; ++d) merged *= old[size_t(d)];
+    result.push_back(merged);
+    for (size_t d = size_t(last) + 1; d < old.size(); ++d) result.push_back(old[d]);
+    return reshape(result, where);
+  });
+}
+
+Tensor Tensor::permute(const Dims& order, SourceLocation where) const {
+  return located(where, [&] {
+    const ir::Value checked = ir::permute(value_of(*this), order);
+    Dims wrapped;
+    for (int64_t d : order) wrapped.push_back(ir::wrap_axis("permute", d, order.size()));
+    return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.permute(wrapped); });
+  });
+}
+
+Tensor Tensor::transpose(int64_t dim0, int64_t dim1, SourceLocation where) const {
+  return located(where, [&] {
+    Dims order(shape(where).size());
+    for (size_t d = 0; d < order.size(); ++d) order[d] = int64_t(d);
+    std::swap(order[size_t(ir::wrap_axis("transpose", dim0, order.size()))],
+              order[size_t(ir::wrap_axis("transpose", dim1, order.size()))]);
+    return permute(order, where);
+  });
+}
+Tensor Tensor::swapaxes(int64_t axis0, int64_t axis1, SourceLocation where) const {
+  return transpose(axis0, axis1, where);
+}
+Tensor Tensor::t(SourceLocation where) const {
+  if (dim(where) > 2)
+    throw Error(fmt::format("t: expects at most 2 axes, got {}", ir::type_string(dtype(), shape())), where);
+  return dim(where) < 2 ? *this : transpose(0, 1, where);
+}
+Tensor Tensor::T(SourceLocation where) const {
+  Dims order(shape(where).size());
+  for (size_t d = 0; d < order.size(); ++d) order[d] = int64_t(order.size() - 1 - d);
+  return permute(order, where);
+}
+
+Tensor Tensor::expand(const Shape& shape, SourceLocation where) const {
+  return located(where, [&] {
+    const Shape& old = this->shape(where);
+    Shape full = shape;
+    for (size_t d = 0; d < full.size(); ++d)
+      if (full[d] == -1 && d + old.size() >= full.size()) full[d] = old[d + old.size() - full.size()];
+    const ir::Value checked = ir::expand(value_of(*this), full);
+    Shape aligned(full.size() - old.size(), 1);
+    for (int64_t extent : old) aligned.push_back(extent);
+    return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.reshape(aligned).expand(full); });
+  });
+}
+Tensor Tensor::broadcast_to(const Shape& shape, SourceLocation where) const { return expand(shape, where); }
+
+Tensor Tensor::squeeze(SourceLocation where) const {
+  Shape kept;
+  for (int64_t extent : shape(where))
+    if (extent != 1) kept.push_back(extent);
+  return reshape(kept, where);
+}
+Tensor Tensor::squeeze(int64_t dim, SourceLocation where) const {
+  return located(where, [&] {
+    Shape kept = shape(where);
+    const int64_t axis = ir::wrap_axis("squeeze", dim, kept.size());
+    if (kept[size_t(axis)] != 1) return *this;
+    kept.erase(kept.begin() + axis);
+    return reshape(kept, where);
+  });
+}
+Tensor Tensor::unsqueeze(int64_t dim, SourceLocation where) const {
+  return located(where, [&] {
+    Shape grown = shape(where);
+    grown.insert(grown.begin() + ir::wrap_axis("unsqueeze", dim, grown.size() + 1), 1);
+    return reshape(grown, where);
+  });
+}
+
+Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step,
+                     SourceLocation where) const {
+  return located(where, [&] {
+    const ir::Value checked = ir::slice(value_of(*this), dim, start, stop, step);
+    // The same slice of a line of positions says which elements it takes.
+    const int64_t axis = ir::wrap_axis("slice", dim, shape(where).size());
+    const ir::Value line = ir::slice(ir::iota(shape(where)[size_t(axis)]), 0, start, stop, step);
+    const int64_t count = line->shape[0];
+    const ir::StridedMap taken = line->op == ir::Op::View ? line->view().levels()[0]
+                                                          : ir::StridedMap::contiguous(line->shape);
+    return view_of(*this, checked, [&](const ir::ViewMap& m) {
+      return m.slice(axis, count > 0 ? taken.offset : 0, count, count > 1 ? taken.strides[0] : 1);
+    });
+  });
+}
+
+Tensor Tensor::narrow(int64_t dim, int64_t start, int64_t length, SourceLocation where) const {
+  return located(where, [&] {
+    const int64_t extent = size(dim, where), first = start < 0 ? start + extent : start;
+    if (length < 0 || first < 0 || first > extent - length)
+      throw Error(fmt::format("narrow: [{}, {}) is not inside an axis of {} elements", start, start + length, extent));
+    return slice(dim, first, first + length, 1, where);
+  });
+}
+
+Tensor Tensor::select(int64_t dim, int64_t i, SourceLocation where) const {
+  return located(where, [&] {
+    const int64_t axis = ir::wrap_axis("select", dim, shape(where).size()), extent = size(dim, where);
+    if (i < -extent || i >= extent)
+      throw Error(fmt::format("select: index {} is out of range for axis {} of {}", i, axis,
+                              ir::type_string(dtype(), shape(where))));
+    const int64_t at = i < 0 ? i + extent : i;
+    return slice(axis, at, at + 1, 1, where).squeeze(axis, where);
+  });
+}
+
+Tensor Tensor::diagonal(int64_t offset, int64_t dim1, int64_t dim2, SourceLocation where) const {
+  return located(where, [&] {
+    const ir::Value checked = ir::diagonal(value_of(*this), offset, dim1, dim2);
+    const size_t rank = shape(where).size();
+    return view_of(*this, checked, [&](const ir::ViewMap& m) {
+      return m.diagonal(offset, ir::wrap_axis("diagonal", dim1, rank), ir::wrap_axis("diagonal", dim2, rank));
+    });
+  });
+}
+
+Tensor Tensor::flip(const Axes& dims, SourceLocation where) const {
+  return result_of(where, [&] {
+    ir::Value x = value_of(*this);
+    for (int64_t axis : runtime::axes_of("flip", dims, x->shape.size())) x = ir::flip(x, axis);
+    return x;
+  });
+}
+
+Tensor Tensor::unfold(int64_t dim, int64_t size, int64_t step, SourceLocation where) const {
+  return located(where, [&] {
+    const ir::Value checked = ir::unfold(value_of(*this), dim, size, step, 1);
+    return view_of(*this, checked, [&](const ir::ViewMap& m) {
+      return m.unfold(ir::wrap_axis("unfold", dim, m.shape().size()), size, step, 1);
+    });
+  });
+}
+
+Tensor Tensor::index(const std::vector<Index>& parts, SourceLocation where) const {
+  return located(where, [&] {
+    int64_t used = 0;
+    bool elided = false;
+    for (const Index& part : parts) {
+      if (std::holds_alternative<Ellipsis>(part)) {
+        if (elided) throw Error("index: more than one ellipsis");
+        elided = true;
+      } else if (!std::holds_alternative<NewAxis>(part)) {
+        ++used;
+      }
+    }
+    if (used > dim(where))
+      throw Error(fmt::format("index: {} indices for {}", used, ir::type_string(dtype(), shape(where))));
+    Tensor out = *this;
+    int64_t axis = 0;
+    for (const Index& part : parts) {
+      if (const auto* i = std::get_if<int64_t>(&part)) {
+        out = out.select(axis, *i, where);
+      } else if (const auto* s = std::get_if<Slice>(&part)) {
+        out = out.slice(axis++, s->start, s->stop, s->step, where);
+      } else if (std::holds_alternative<NewAxis>(part)) {
+        out = out.unsqueeze(axis++, where);
+      } else if (std::holds_alternative<Ellipsis>(part)) {
+        axis += dim(where) - used;
+      } else {
+        const Tensor& positions = *std::get<std::shared_ptr<const Tensor>>(part);
+        if (positions.dim(where) != 1)
+          throw Error(fmt::format("index: a tensor of positions must have one axis, got {}",
+                                  ir::type_string(positions.dtype(), positions.shape())));
+        out = out.index_select(axis++, positions, where);
+      }
+    }
+    return out;
+  });
+}
+
+Tensor Tensor::clone(SourceLocation where) const {
+  return located(where, [&] {
+    // A snapshot: memory that others may write is read now.
+    const ir::Value value = value_of(*this);
+    if (!value->reads_borrowed) return runtime::make_tensor(value);
+    std::vector<std::byte> bytes(size_t(numel(where)) * size_of(dtype()));
+    read(dtype(), bytes.data(), where);
+    return tensor(std::span<const std::byte>(bytes), dtype(), shape(where), where);
+  });
+}
+
+Tensor Tensor::contiguous(SourceLocation where) const {
+  return is_contiguous(where) ? *this : result_of(where, [&] { return value_of(*this); });
+}
+
+Tensor Tensor::to(DType type, SourceLocation where) const {
+  if (dtype(where) == type) return *this;
+  return result_of(where, [&] { return ir::cast(value_of(*this), type); });
+}
+Tensor Tensor::to(const Device& device, SourceLocation where) const {
+  state(where);
+  runtime::expect_cpu(device);
+  return *this;
+}
+Tensor Tensor::to(const char* dtype_or_device, SourceLocation where) const {
+  if (const auto type = parse_dtype(dtype_or_device)) return to(*type, where);
+  return to(Device::parse(dtype_or_device, where), where);
+}
+Tensor Tensor::cuda(SourceLocation where) const { return to(Device{Device::Kind::Cuda, 0}, where); }
+Tensor Tensor::cpu(SourceLocation where) const { return to(Device{}, where); }
+
+Tensor Tensor::bitcast(DType type, SourceLocation where) const {
+  return result_of(where, [&] { return ir::bitcast(value_of(*this), type); });
+}
+
+Tensor Tensor::detach(SourceLocation where) const {
+  const TensorState& s = *state(where);
+  return Tensor(std::make_shared<TensorState>(s.cell(), s.view(), s.dtype(), true));
+}
+
+}  // namespace cermet
