@@ -19,7 +19,7 @@ Program compile(const ir::Graph& graph, const Target& target) {
   const MemoryPlan memory = plan_memory(kernels);
 
   Program out;
-  out.arena_bytes = memory.bytes;
+  out.arena_bytes = memory.arena_bytes;
   out.refusals = kernels.refusals;
   for (size_t i = 0; i < kernels.buffers.size(); ++i) {
     const KernelBuffer& b = kernels.buffers[i];

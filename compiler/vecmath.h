@@ -20,6 +20,7 @@
 #include "compiler/vecmath_arc.h"
 #include "compiler/vecmath_erf.h"
 #include "compiler/vecmath_exp.h"
+#include "compiler/vecmath_fmod.h"
 #include "compiler/vecmath_half.h"
 #include "compiler/vecmath_hyperbolic.h"
 #include "compiler/vecmath_log.h"

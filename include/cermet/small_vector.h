@@ -98,7 +98,7 @@ class SmallVector {
 
  private:
   T* inline_data() { return reinterpret_cast<T*>(storage_); }
-  void grow(size_t count) {
+  [[gnu::noinline]] void grow(size_t count) {  // rare, and not worth a copy at each caller
     T* fresh = std::allocator<T>().allocate(count);
     std::uninitialized_move_n(data_, size_, fresh);
     std::destroy_n(data_, size_);
