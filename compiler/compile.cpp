@@ -1,4 +1,5 @@
-// The pipeline, from a graph to what the runtime runs. Reads as the table of contents of the compiler.
+// The pipeline, from a graph to what the runtime runs. Reads as the table of contents of the
+// compiler.
 
 #include "compiler/fuse.h"
 #include "compiler/memory_plan.h"

@@ -9,7 +9,8 @@
 //     tests/compiler/vecmath_test.cpp measures it, and prints the maxima with
 //     CERMET_VECMATH_REPORT=1;
 //   - special values as in C99's Annex F: NaN, infinities, zeros with their signs, domain errors;
-//   - no branch, no table, and no call but those of helpers in rare cases; the default rounding mode
+//   - no branch, no table, and no call but those of helpers in rare cases; the default rounding
+//   mode
 //     is assumed, and that nothing reorders or contracts floating-point operations.
 //
 // The method is the same everywhere: reduce the argument, with the error of the reduction known;
@@ -20,7 +21,6 @@
 #include "compiler/vecmath_arc.h"
 #include "compiler/vecmath_erf.h"
 #include "compiler/vecmath_exp.h"
-#include "compiler/vecmath_fmod.h"
 #include "compiler/vecmath_half.h"
 #include "compiler/vecmath_hyperbolic.h"
 #include "compiler/vecmath_log.h"

@@ -69,7 +69,8 @@ Dims axes_of(std::string_view op, const Axes& axes, size_t rank) {
 
 void expect_cpu(const Device& device) {
   if (device.kind != Device::Kind::Cpu)
-    throw DeviceError(fmt::format("{} requested, but this build of Cermet has no CUDA backend", to_string(device)));
+    throw DeviceError(fmt::format("{} requested, but this build of Cermet has no CUDA backend",
+                                  to_string(device)));
 }
 
 }  // namespace runtime

@@ -12,14 +12,16 @@ namespace cermet::runtime {
 // The expression of a tensor's elements; Error if it is undefined.
 ir::Value value_of(const Tensor& tensor);
 
-// A tensor whose elements an expression gives: runs f, an ir::Value, and names the user's place in errors.
+// A tensor whose elements an expression gives: runs f, an ir::Value, and names the user's place in
+// errors.
 template <class F>
 Tensor result_of(const SourceLocation& where, F&& f) {
   return located(where, [&] { return make_tensor(f()); });
 }
 
-// The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then tensors without, then
-// numbers, each later group only matters if its kind (bool < integer < float) is higher.
+// The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then
+// tensors without, then numbers, each later group only matters if its kind (bool < integer < float)
+// is higher.
 DType result_type(std::span<const Operand* const> operands);
 
 // The operand as an expression of a dtype.

@@ -25,7 +25,9 @@ namespace {
 template <class F>
 Tensor filled(DType dtype, const Shape& shape, F fill) {
   const auto count = checked_numel(shape);
-  if (!count) throw Error(fmt::format("tensor: shape {} has more elements than fit in 64 bits", to_string(shape)));
+  if (!count)
+    throw Error(
+        fmt::format("tensor: shape {} has more elements than fit in 64 bits", to_string(shape)));
   runtime::Buffer buffer = runtime::default_engine().allocator().allocate(dtype, shape);
   fill(buffer.data());
   auto storage = std::make_shared<const runtime::BufferStorage>(std::move(buffer));
@@ -33,7 +35,8 @@ Tensor filled(DType dtype, const Shape& shape, F fill) {
 }
 
 // The shape of nested lists; Error where two lists of one level differ.
-void measure(const NestedList& list, size_t depth, Shape& shape, std::vector<const Scalar*>& leaves, bool first) {
+void measure(const NestedList& list, size_t depth, Shape& shape, std::vector<const Scalar*>& leaves,
+             bool first) {
   if (!list.is_list()) {
     if (!first && depth != shape.size())
       throw Error("tensor: the lists are ragged: a number where others have a list");
@@ -47,7 +50,8 @@ void measure(const NestedList& list, size_t depth, Shape& shape, std::vector<con
     throw Error(fmt::format("tensor: the lists are ragged: {} elements where others have {}", size,
                             depth < shape.size() ? std::to_string(shape[depth]) : "a number"));
   }
-  for (size_t i = 0; i < list.list().size(); ++i) measure(list.list()[i], depth + 1, shape, leaves, first && i == 0);
+  for (size_t i = 0; i < list.list().size(); ++i)
+    measure(list.list()[i], depth + 1, shape, leaves, first && i == 0);
 }
 
 DType natural_dtype(std::span<const Scalar* const> leaves) {
@@ -58,14 +62,17 @@ DType natural_dtype(std::span<const Scalar* const> leaves) {
 }
 
 uint64_t bits_of(DType dtype, const Scalar& value) {
-  return value.is_float() ? ir::element_bits(dtype, value.to_double()) : ir::element_bits(dtype, value.to_int());
+  return value.is_float() ? ir::element_bits(dtype, value.to_double())
+                          : ir::element_bits(dtype, value.to_int());
 }
 
-Tensor from_leaves(std::span<const Scalar* const> leaves, const Shape& shape, const Options& options) {
+Tensor from_leaves(std::span<const Scalar* const> leaves, const Shape& shape,
+                   const Options& options) {
   runtime::expect_cpu(options.device);
   const DType dtype = options.dtype.value_or(natural_dtype(leaves));
   return filled(dtype, shape, [&](void* to) {
-    for (size_t i = 0; i < leaves.size(); ++i) ir::store_bits(dtype, to, int64_t(i), bits_of(dtype, *leaves[i]));
+    for (size_t i = 0; i < leaves.size(); ++i)
+      ir::store_bits(dtype, to, int64_t(i), bits_of(dtype, *leaves[i]));
   });
 }
 
@@ -75,7 +82,8 @@ ir::Value constant_of(const Scalar& value, DType dtype, const Shape& shape) {
 
 }  // namespace
 
-Tensor tensor(std::initializer_list<NestedList> list, const Options& options, SourceLocation where) {
+Tensor tensor(std::initializer_list<NestedList> list, const Options& options,
+              SourceLocation where) {
   return located(where, [&] {
     Shape shape;
     std::vector<const Scalar*> leaves;
@@ -92,31 +100,37 @@ Tensor tensor(const Scalar& value, const Options& options, SourceLocation where)
   });
 }
 
-Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape, SourceLocation where) {
+Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape,
+              SourceLocation where) {
   return located(where, [&] {
     const auto count = checked_numel(shape);
     if (!count || bytes.size() != size_t(*count) * size_of(dtype))
-      throw Error(fmt::format("tensor: {} bytes are not the elements of {}", bytes.size(), ir::type_string(dtype, shape)));
+      throw Error(fmt::format("tensor: {} bytes are not the elements of {}", bytes.size(),
+                              ir::type_string(dtype, shape)));
     return filled(dtype, shape, [&](void* to) {
       if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
     });
   });
 }
 
-Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides, std::function<void()> deleter,
-                 SourceLocation where) {
+Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides,
+                 std::function<void()> deleter, SourceLocation where) {
   return located(where, [&] {
     ir::StridedMap map = ir::StridedMap::contiguous(shape);
     const auto count = checked_numel(shape);
     for (int64_t extent : shape)
-      if (extent < 0) throw Error(fmt::format("from_blob: negative size in shape {}", to_string(shape)));
-    if (!count) throw Error(fmt::format("from_blob: shape {} has more elements than fit in 64 bits", to_string(shape)));
+      if (extent < 0)
+        throw Error(fmt::format("from_blob: negative size in shape {}", to_string(shape)));
+    if (!count)
+      throw Error(fmt::format("from_blob: shape {} has more elements than fit in 64 bits",
+                              to_string(shape)));
     if (!data && *count > 0) throw Error("from_blob: the pointer is null");
     if (uintptr_t(data) % size_of(dtype) != 0)
       throw Error(fmt::format("from_blob: the pointer is not aligned for {}", name(dtype)));
     if (!strides.empty()) {
       if (strides.size() != shape.size())
-        throw Error(fmt::format("from_blob: {} strides for shape {}", strides.size(), to_string(shape)));
+        throw Error(
+            fmt::format("from_blob: {} strides for shape {}", strides.size(), to_string(shape)));
       map.strides = strides;
     }
     // The memory is a line from the lowest to the highest element that is reached.
@@ -126,8 +140,10 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& str
     const int64_t elements = high - low + 1;
     auto* first = static_cast<std::byte*>(data) + low * int64_t(size_of(dtype));
     auto cell = std::make_shared<runtime::Cell>(
-        runtime::Buffer::borrow(first, size_t(elements) * size_of(dtype), std::move(deleter)), dtype, elements);
-    return Tensor(std::make_shared<runtime::TensorState>(std::move(cell), ir::ViewMap(map), dtype, false));
+        runtime::Buffer::borrow(first, size_t(elements) * size_of(dtype), std::move(deleter)),
+        dtype, elements);
+    return Tensor(
+        std::make_shared<runtime::TensorState>(std::move(cell), ir::ViewMap(map), dtype, false));
   });
 }
 
@@ -153,7 +169,8 @@ Tensor full_like(const Tensor& x, const Scalar& value, SourceLocation where) {
 Tensor zeros_like(const Tensor& x, SourceLocation where) { return full_like(x, 0, where); }
 Tensor ones_like(const Tensor& x, SourceLocation where) { return full_like(x, 1, where); }
 
-Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const Options& options, SourceLocation where) {
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const Options& options,
+              SourceLocation where) {
   return result_of(where, [&] {
     runtime::expect_cpu(options.device);
     const bool whole = !start.is_float() && !end.is_float() && !step.is_float();
@@ -178,7 +195,8 @@ Tensor arange(const Scalar& end, const Options& options, SourceLocation where) {
 }
 
 // From both ends, so that the last element is exactly `end`.
-Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options, SourceLocation where) {
+Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options,
+                SourceLocation where) {
   return result_of(where, [&] {
     runtime::expect_cpu(options.device);
     if (steps < 0) throw Error(fmt::format("linspace: {} steps", steps));
@@ -196,7 +214,8 @@ Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Opt
 Tensor eye(int64_t n, std::optional<int64_t> m, const Options& options, SourceLocation where) {
   return result_of(where, [&] {
     runtime::expect_cpu(options.device);
-    if (n < 0 || m.value_or(0) < 0) throw Error(fmt::format("eye: negative size in [{},{}]", n, m.value_or(n)));
+    if (n < 0 || m.value_or(0) < 0)
+      throw Error(fmt::format("eye: negative size in [{},{}]", n, m.value_or(n)));
     const ir::Value row = ir::reshape(ir::iota(n), Shape{n, 1});
     return ir::cast(ir::eq(row, ir::iota(m.value_or(n))), options.dtype.value_or(DType::F32));
   });

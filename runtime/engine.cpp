@@ -32,8 +32,10 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 }
 
 #define X(Enum, function, arity) CERMET_HELPER##arity(function)
-#define CERMET_HELPER1(f) double f##_helper(double x) { return std::f(x); }
-#define CERMET_HELPER2(f) double f##_helper(double x, double y) { return std::f(x, y); }
+#define CERMET_HELPER1(f) \
+  double f##_helper(double x) { return std::f(x); }
+#define CERMET_HELPER2(f) \
+  double f##_helper(double x, double y) { return std::f(x, y); }
 CERMET_LOOP_HELPERS(X)
 #undef X
 const void* const helper_table[] = {
@@ -77,8 +79,8 @@ Engine::Engine(EngineOptions options)
 
 Engine::~Engine() = default;
 
-// The host's facts come from LLVM, once per machine: they are kept on disk under what the processor says of itself, so that a
-// process whose kernels are cached never opens LLVM.
+// The host's facts come from LLVM, once per machine: they are kept on disk under what the processor
+// says of itself, so that a process whose kernels are cached never opens LLVM.
 const compiler::Target& Engine::target() {
   {
     std::lock_guard lock(mutex_);
@@ -115,7 +117,8 @@ void Engine::reset_stats() {
   records_.clear();
 }
 
-std::shared_ptr<const Engine::Kernel> Engine::kernel_for(const compiler::loops::Function& function) {
+std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
+    const compiler::loops::Function& function) {
   const std::string text = compiler::loops::print(function);
   const std::string key = fmt::format("{}\n{}\n{}", codegen_version, target_text(target()), text);
   {
@@ -183,7 +186,8 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(std::span<const ir::Value> 
   return plans_.emplace(request.signature, std::move(plan)).first->second;
 }
 
-std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<const ir::Value> roots) {
+std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(
+    std::span<const ir::Value> roots) {
   const Request request = make_request(roots);
   const auto plan = plan_for(roots, request);
   const compiler::Program& program = plan->program;
@@ -191,7 +195,8 @@ std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<cons
   std::vector<Buffer> results(roots.size());
   std::vector<uint64_t> scalars(request.inputs.size());
   std::vector<Buffer> held;  // inputs stay where they are while kernels run
-  const Buffer arena = program.arena_bytes > 0 ? allocator_.allocate(size_t(program.arena_bytes)) : Buffer();
+  const Buffer arena =
+      program.arena_bytes > 0 ? allocator_.allocate(size_t(program.arena_bytes)) : Buffer();
   std::vector<void*> memory;
   for (const compiler::Program::Buffer& buffer : program.buffers) {
     switch (buffer.kind) {
@@ -245,7 +250,8 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
   if (kernel.range <= 0) return;
   std::vector<void*> buffers;
   for (int32_t b : kernel.buffers) buffers.push_back(memory[size_t(b)]);
-  // Each task is a run of units; their number has no influence on results, so it may depend on the threads.
+  // Each task is a run of units; their number has no influence on results, so it may depend on the
+  // threads.
   const int64_t most = int64_t(threads_.threads()) * 4;
   const int64_t units = std::max(kernel.grain, (kernel.range + most - 1) / most);
   const int64_t tasks = (kernel.range + units - 1) / units;

@@ -2,12 +2,16 @@
 // The engine: from pending expressions to buffers.
 //
 //   1. request   the pending part of the graph in canonical form (runtime/signature.h)
-//   2. plan      looked up by signature; else compiled: simplify, fuse, lower, plan memory (compiler/program.h)
-//   3. kernels   each looked up by its loop text + target in memory, then on disk, else compiled by LLVM and put on both
-//   4. run       one arena for temporaries, buffers for results, launches in order, their ranges shared out to the threads
+//   2. plan      looked up by signature; else compiled: simplify, fuse, lower, plan memory
+//   (compiler/program.h)
+//   3. kernels   each looked up by its loop text + target in memory, then on disk, else compiled by
+//   LLVM and put on both
+//   4. run       one arena for temporaries, buffers for results, launches in order, their ranges
+//   shared out to the threads
 //
-// An Engine owns everything that changes: allocator, threads, caches, counters. Several can live in a process; the tensor
-// functions use default_engine(). All functions may be called from several threads.
+// An Engine owns everything that changes: allocator, threads, caches, counters. Several can live in
+// a process; the tensor functions use default_engine(). All functions may be called from several
+// threads.
 
 #include <memory>
 #include <mutex>
@@ -27,8 +31,8 @@
 namespace cermet::runtime {
 
 struct EngineOptions {
-  int threads = 0;                   // 0: CERMET_NUM_THREADS, else the processors this process may use
-  std::string target = "host";       // see compiler::target
+  int threads = 0;              // 0: CERMET_NUM_THREADS, else the processors this process may use
+  std::string target = "host";  // see compiler::target
   std::filesystem::path cache_directory = DiskCache::default_directory();  // empty: no disk cache
   int64_t cache_bytes = DiskCache::default_max_bytes;
   Allocator::Options allocator = {};
@@ -36,17 +40,18 @@ struct EngineOptions {
 
 // One compile, and why it happened.
 struct CompileRecord {
-  std::string kernel;    // its name
-  std::string reason;    // "new kernel" or what differs from the kernel of this name before: "argument class ..."
+  std::string kernel;  // its name
+  std::string reason;  // "new kernel" or what differs from the kernel of this name before:
+                       // "argument class ..."
   double milliseconds = 0;
 };
 
 struct EngineStats {
-  int64_t realizes = 0;          // requests that ran something
+  int64_t realizes = 0;  // requests that ran something
   int64_t plan_hits = 0, plan_misses = 0;
-  int64_t kernel_hits = 0;       // in memory
+  int64_t kernel_hits = 0;  // in memory
   int64_t disk_hits = 0;
-  int64_t compiles = 0;          // by LLVM
+  int64_t compiles = 0;  // by LLVM
   int64_t launches = 0;
 };
 
@@ -57,9 +62,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major. Nodes without
-  // borrowed memory below them remember their value. Throws Error for what a kernel reports (an index out of range), DeviceError when
-  // memory or the compiler fails.
+  // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major.
+  // Nodes without borrowed memory below them remember their value. Throws Error for what a kernel
+  // reports (an index out of range), DeviceError when memory or the compiler fails.
   std::vector<std::shared_ptr<const BufferStorage>> realize(std::span<const ir::Value> roots);
 
   Allocator& allocator() { return allocator_; }
@@ -88,7 +93,8 @@ class Engine {
   std::unique_ptr<compiler::Target> target_;
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;
   std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
-  std::unordered_map<std::string, std::string> last_text_;  // by kernel name: for the reason of a compile
+  std::unordered_map<std::string, std::string>
+      last_text_;  // by kernel name: for the reason of a compile
   std::vector<CompileRecord> records_;
   EngineStats stats_;
 };

@@ -23,9 +23,12 @@ std::vector<Compile> compiles() {
 
 std::string explain() {
   const Statistics s = statistics();
-  std::string out = fmt::format("{} realizes, {} launches; programs: {} known, {} new; kernels: {} known, {} from disk, {} compiled\n",
-                                s.realizes, s.launches, s.plan_hits, s.plan_misses, s.kernel_hits, s.disk_hits, s.compiles);
-  for (const Compile& c : compiles()) out += fmt::format("{:8.2f} ms  {}: {}\n", c.milliseconds, c.kernel, c.reason);
+  std::string out = fmt::format(
+      "{} realizes, {} launches; programs: {} known, {} new; kernels: {} known, {} from disk, {} "
+      "compiled\n",
+      s.realizes, s.launches, s.plan_hits, s.plan_misses, s.kernel_hits, s.disk_hits, s.compiles);
+  for (const Compile& c : compiles())
+    out += fmt::format("{:8.2f} ms  {}: {}\n", c.milliseconds, c.kernel, c.reason);
   return out;
 }
 

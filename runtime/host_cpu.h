@@ -1,5 +1,6 @@
 #pragma once
-// The processor this process runs on: an identity to file its Target under, and the Target's text form.
+// The processor this process runs on: an identity to file its Target under, and the Target's text
+// form.
 
 #include <optional>
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace cermet::runtime {
 
-// What the processor says of itself (CPUID: maker, model, features): equal on machines for which the same code is right.
+// What the processor says of itself (CPUID: maker, model, features): equal on machines for which
+// the same code is right.
 std::string host_cpu_identity();
 
 // A target as text, and back; nothing for text that print_target does not write.

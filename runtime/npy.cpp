@@ -39,7 +39,8 @@ void save_npy(const std::string& path, const Tensor& tensor, SourceLocation wher
 NamedTensors load_npz(const std::string& path, SourceLocation where) {
   return located(where, [&] {
     NamedTensors out;
-    for (const auto& [name, array] : runtime::read_npz(path)) out.emplace_back(name, tensor_of(array, where));
+    for (const auto& [name, array] : runtime::read_npz(path))
+      out.emplace_back(name, tensor_of(array, where));
     return out;
   });
 }

@@ -80,7 +80,8 @@ std::vector<ir::Value> resolved(std::span<const ir::Value> roots) {
   return out;
 }
 
-// CustomGradient keeps operands that execution does not need: they are visited only if something else needs them.
+// CustomGradient keeps operands that execution does not need: they are visited only if something
+// else needs them.
 std::vector<const Node*> needed_nodes(std::span<const ir::Value> roots) {
   std::vector<const Node*> order;
   struct Frame {
@@ -148,7 +149,8 @@ ir::Graph make_graph(std::span<const ir::Value> roots, const Request& request) {
   for (const Node* node : needed_nodes(roots)) {
     if (done.contains(node)) continue;
     operands.clear();
-    for (const ir::Value& operand : node->operands) operands.push_back(done.at(resolve(operand.get())));
+    for (const ir::Value& operand : node->operands)
+      operands.push_back(done.at(resolve(operand.get())));
     done.emplace(node, node->op == Op::View ? ir::view(operands[0], node->view())
                                             : ir::with_operands(*node, operands));
   }

@@ -10,7 +10,8 @@ namespace cermet::runtime {
 
 class BufferStorage : public ir::Storage {
  public:
-  // `borrowed`: others may write to the memory at any time (memory of the user, or ours after a pointer to it was given out).
+  // `borrowed`: others may write to the memory at any time (memory of the user, or ours after a
+  // pointer to it was given out).
   explicit BufferStorage(Buffer buffer, bool borrowed = false)
       : buffer_(std::move(buffer)), borrowed_(borrowed) {}
   const void* host_data() const override { return buffer().data(); }

@@ -95,8 +95,9 @@ void Tensor::read_item(DType dtype, void* to, const SourceLocation& where) const
     uint64_t bits = 0;
     read(state_->dtype(), &bits, where);
     const DType own = state_->dtype();
-    const uint64_t converted = is_float(own) ? ir::element_bits(dtype, ir::element_to_double(own, bits))
-                                             : ir::element_bits(dtype, ir::element_to_int(own, bits));
+    const uint64_t converted = is_float(own)
+                                   ? ir::element_bits(dtype, ir::element_to_double(own, bits))
+                                   : ir::element_bits(dtype, ir::element_to_int(own, bits));
     ir::store_bits(dtype, to, 0, converted);
   });
 }

@@ -1,4 +1,5 @@
-// Elementwise functions: promotion, then the expression. The rows of the op table give one function and one method each.
+// Elementwise functions: promotion, then the expression. The rows of the op table give one function
+// and one method each.
 
 #include <cmath>
 #include <limits>
@@ -22,7 +23,8 @@ Tensor unary(ir::Op op, const Tensor& x, const SourceLocation& where) {
   return result_of(where, [&] {
     ir::Value v = value_of(x);
     // Rounding an integer leaves it as it is.
-    const bool rounding = op == ir::Op::Floor || op == ir::Op::Ceil || op == ir::Op::Trunc || op == ir::Op::Round;
+    const bool rounding =
+        op == ir::Op::Floor || op == ir::Op::Ceil || op == ir::Op::Trunc || op == ir::Op::Round;
     if (rounding && is_integer(v->dtype)) return v;
     if (wants_float(op)) v = as_float(v);
     return ir::elementwise(op, std::span(&v, 1));
@@ -55,7 +57,8 @@ Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
   return result_of(condition.where(), [&] {
     const Operand* operands[] = {&x, &y};
     const DType dtype = result_type(operands);
-    const ir::Value values[] = {bool_operand(condition), operand_value(x, dtype), operand_value(y, dtype)};
+    const ir::Value values[] = {bool_operand(condition), operand_value(x, dtype),
+                                operand_value(y, dtype)};
     return ir::elementwise(ir::Op::Where, values);
   });
 }
@@ -63,10 +66,10 @@ Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
 #define CERMET_DEFINE1(Enum, name)                                                             \
   Tensor name(const Tensor& x, SourceLocation where) { return unary(ir::Op::Enum, x, where); } \
   Tensor Tensor::name(SourceLocation where) const { return unary(ir::Op::Enum, *this, where); }
-#define CERMET_DEFINE2(Enum, name)                                                            \
-  Tensor name(const Operand& x, const Operand& y) { return binary(ir::Op::Enum, x, y); }      \
-  Tensor Tensor::name(const Operand& other) const {                                           \
-    return binary(ir::Op::Enum, Operand(*this, other.where()), other);                        \
+#define CERMET_DEFINE2(Enum, name)                                                       \
+  Tensor name(const Operand& x, const Operand& y) { return binary(ir::Op::Enum, x, y); } \
+  Tensor Tensor::name(const Operand& other) const {                                      \
+    return binary(ir::Op::Enum, Operand(*this, other.where()), other);                   \
   }
 #define CERMET_DEFINE3(Enum, name)  // where, above
 #define OP(Enum, name, arity, ...) CERMET_DEFINE##arity(Enum, name)
@@ -124,10 +127,16 @@ Tensor isfinite(const Tensor& x, SourceLocation where) {
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
   return minimum(maximum(Operand(x, min.where()), min), max);
 }
-Tensor Tensor::clamp(const Operand& min, const Operand& max) const { return cermet::clamp(*this, min, max); }
+Tensor Tensor::clamp(const Operand& min, const Operand& max) const {
+  return cermet::clamp(*this, min, max);
+}
 
-Tensor square(const Tensor& x, SourceLocation where) { return mul(Operand(x, where), Operand(x, where)); }
-Tensor rsqrt(const Tensor& x, SourceLocation where) { return div(Operand(1.0, where), sqrt(x, where)); }
+Tensor square(const Tensor& x, SourceLocation where) {
+  return mul(Operand(x, where), Operand(x, where));
+}
+Tensor rsqrt(const Tensor& x, SourceLocation where) {
+  return div(Operand(1.0, where), sqrt(x, where));
+}
 Tensor reciprocal(const Tensor& x, SourceLocation where) { return div(Operand(1.0, where), x); }
 Tensor relu(const Tensor& x, SourceLocation where) {
   return result_of(where, [&] {
@@ -146,7 +155,8 @@ Tensor float_function(const Tensor& x, const SourceLocation& where, F f) {
 Tensor gelu(const Tensor& x, bool tanh_approximation, SourceLocation where) {
   return float_function(x, where, [&](const ir::Value& v) {
     if (tanh_approximation) {
-      const ir::Value inner = (v + v * v * v * 0.044715) * (std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
+      const ir::Value inner =
+          (v + v * v * v * 0.044715) * (std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
       return v * 0.5 * (ir::tanh(inner) + 1.0);
     }
     return v * 0.5 * (ir::erf(v * (1 / std::numbers::sqrt2)) + 1.0);

@@ -7,8 +7,8 @@
 
 namespace cermet {
 
-using runtime::GradVariable;
 using runtime::grad_mode;
+using runtime::GradVariable;
 using runtime::located;
 using runtime::make_tensor;
 using runtime::value_of;
@@ -23,10 +23,13 @@ Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
   located(where, [&] {
     runtime::TensorState& s = *state(where);
     if (!is_leaf())
-      throw Error("set_requires_grad: the tensor is the result of an operation that requires grad; use detach() first");
+      throw Error(
+          "set_requires_grad: the tensor is the result of an operation that requires grad; use "
+          "detach() first");
     if (value && !is_float(s.dtype()))
-      throw Error(fmt::format("set_requires_grad: only floating point tensors can require gradients, got {}",
-                              ir::type_string(s.dtype(), s.shape())));
+      throw Error(fmt::format(
+          "set_requires_grad: only floating point tensors can require gradients, got {}",
+          ir::type_string(s.dtype(), s.shape())));
     if (value && !s.variable()) s.set_variable(std::make_shared<GradVariable>());
     if (!value) s.set_variable(nullptr);
   });
@@ -43,7 +46,8 @@ void Tensor::set_grad(const Tensor& grad, SourceLocation where) {
     const auto& variable = state(where)->variable();
     if (!variable) throw Error("set_grad: the tensor is no leaf that requires grad");
     if (grad.defined() && (grad.shape() != shape() || grad.dtype() != dtype()))
-      throw Error(fmt::format("set_grad: {} is no gradient of {}", ir::type_string(grad.dtype(), grad.shape()),
+      throw Error(fmt::format("set_grad: {} is no gradient of {}",
+                              ir::type_string(grad.dtype(), grad.shape()),
                               ir::type_string(dtype(), shape())));
     variable->set_grad(grad);
   });
@@ -55,13 +59,15 @@ namespace {
 ir::Value cotangent_of(std::string_view op, const ir::Value& output, const Tensor& given) {
   if (!given.defined()) {
     if (output->numel() != 1)
-      throw Error(fmt::format("{}: the output has {} elements ({}); give the gradient of it, or sum it up", op,
-                              output->numel(), ir::type_string(*output)));
+      throw Error(
+          fmt::format("{}: the output has {} elements ({}); give the gradient of it, or sum it up",
+                      op, output->numel(), ir::type_string(*output)));
     return ir::like(output, 1.0);
   }
   const ir::Value v = value_of(given);
   if (v->shape != output->shape || v->dtype != output->dtype)
-    throw Error(fmt::format("{}: the gradient is {}, the output {}", op, ir::type_string(*v), ir::type_string(*output)));
+    throw Error(fmt::format("{}: the gradient is {}, the output {}", op, ir::type_string(*v),
+                            ir::type_string(*output)));
   return v;
 }
 
@@ -77,7 +83,8 @@ std::vector<Tensor> fresh_leaves(std::span<const Tensor> inputs, const SourceLoc
   for (const Tensor& x : inputs) {
     Tensor leaf(std::make_shared<runtime::TensorState>(value_of(x)));
     if (!is_float(x.dtype(where)))
-      throw Error(fmt::format("grad: inputs must be floating point, got {}", ir::type_string(x.dtype(), x.shape())));
+      throw Error(fmt::format("grad: inputs must be floating point, got {}",
+                              ir::type_string(x.dtype(), x.shape())));
     leaf.state()->set_variable(std::make_shared<GradVariable>());
     out.push_back(std::move(leaf));
   }
@@ -108,7 +115,8 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
     expect_differentiable("backward", output);
     const ir::Value cotangent = cotangent_of("backward", output, gradient);
     if (state_->consumed)
-      throw Error("backward: called a second time for this tensor; the first call needs retain_graph");
+      throw Error(
+          "backward: called a second time for this tensor; the first call needs retain_graph");
     const std::vector<ir::Value> leaves = compiler::leaves_of(std::span(&output, 1));
     const auto gradients = compiler::vjp(std::span(&output, 1), leaves, std::span(&cotangent, 1));
     for (size_t i = 0; i < leaves.size(); ++i) {
@@ -124,25 +132,30 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
 }
 
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
-                         std::span<const Tensor> cotangents, bool allow_unused, SourceLocation where) {
+                         std::span<const Tensor> cotangents, bool allow_unused,
+                         SourceLocation where) {
   return located(where, [&] {
     const std::vector<ir::Value> out = values_of(outputs), in = values_of(inputs);
     if (!cotangents.empty() && cotangents.size() != outputs.size())
-      throw Error(fmt::format("grad: {} cotangents for {} outputs", cotangents.size(), outputs.size()));
+      throw Error(
+          fmt::format("grad: {} cotangents for {} outputs", cotangents.size(), outputs.size()));
     std::vector<ir::Value> weights;
     for (size_t i = 0; i < out.size(); ++i)
-      weights.push_back(cotangent_of("grad", out[i], cotangents.empty() ? Tensor() : cotangents[i]));
+      weights.push_back(
+          cotangent_of("grad", out[i], cotangents.empty() ? Tensor() : cotangents[i]));
     const auto gradients = compiler::vjp(out, in, weights);
     std::vector<Tensor> result;
     for (size_t i = 0; i < in.size(); ++i) {
       if (!gradients[i] && !allow_unused)
-        throw Error(fmt::format("grad: no output depends on input {} ({})", i, ir::type_string(*in[i])));
+        throw Error(
+            fmt::format("grad: no output depends on input {} ({})", i, ir::type_string(*in[i])));
       result.push_back(gradients[i] ? make_tensor(gradients[i]) : Tensor());
     }
     return result;
   });
 }
-std::vector<Tensor> grad(const Tensor& output, std::initializer_list<Tensor> inputs, SourceLocation where) {
+std::vector<Tensor> grad(const Tensor& output, std::initializer_list<Tensor> inputs,
+                         SourceLocation where) {
   return grad(std::span(&output, 1), std::span(inputs.begin(), inputs.size()), {}, false, where);
 }
 Tensor grad(const Tensor& output, const Tensor& input, SourceLocation where) {
@@ -164,7 +177,8 @@ std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<co
     return std::pair{y, std::move(result)};
   });
 }
-std::pair<Tensor, std::vector<Tensor>> value_and_grad(const TensorFunction& f, std::span<const Tensor> inputs,
+std::pair<Tensor, std::vector<Tensor>> value_and_grad(const TensorFunction& f,
+                                                      std::span<const Tensor> inputs,
                                                       SourceLocation where) {
   return vjp(f, inputs, Tensor(), where);
 }
@@ -192,13 +206,18 @@ namespace {
 
 class UserRule : public ir::GradientRule {
  public:
-  using Function = std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)>;
+  using Function =
+      std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)>;
   explicit UserRule(Function backward) : backward_(std::move(backward)) {}
-  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value> operands, const ir::Value& result,
+  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value> operands,
+                                           const ir::Value& result,
                                            const ir::Value& adjoint) const override {
     std::vector<Tensor> inputs;
-    for (const ir::Value& v : operands) inputs.push_back(Tensor(std::make_shared<runtime::TensorState>(v)));
-    const auto tensor = [](const ir::Value& v) { return Tensor(std::make_shared<runtime::TensorState>(v)); };
+    for (const ir::Value& v : operands)
+      inputs.push_back(Tensor(std::make_shared<runtime::TensorState>(v)));
+    const auto tensor = [](const ir::Value& v) {
+      return Tensor(std::make_shared<runtime::TensorState>(v));
+    };
     const std::vector<Tensor> adjoints = backward_(inputs, tensor(result), tensor(adjoint));
     std::vector<ir::Value> out;
     for (const Tensor& t : adjoints) out.push_back(t.defined() ? value_of(t) : ir::Value());
@@ -211,15 +230,18 @@ class UserRule : public ir::GradientRule {
 
 }  // namespace
 
-Tensor custom_gradient(const TensorFunction& f,
-                       std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)> backward,
-                       std::span<const Tensor> inputs, SourceLocation where) {
+Tensor custom_gradient(
+    const TensorFunction& f,
+    std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)>
+        backward,
+    std::span<const Tensor> inputs, SourceLocation where) {
   return runtime::result_of(where, [&] {
     // What f records must not leak gradients of its own.
     std::vector<Tensor> hidden;
     for (const Tensor& x : inputs) hidden.push_back(stop_gradient(x, where));
     const ir::Value result = value_of(f(hidden));
-    return ir::custom_gradient(result, values_of(inputs), std::make_shared<UserRule>(std::move(backward)));
+    return ir::custom_gradient(result, values_of(inputs),
+                               std::make_shared<UserRule>(std::move(backward)));
   });
 }
 

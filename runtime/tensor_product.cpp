@@ -16,7 +16,8 @@ namespace {
 std::pair<ir::Value, ir::Value> same_dtype(std::string_view op, const Tensor& a, const Tensor& b) {
   const ir::Value x = value_of(a), y = value_of(b);
   if (x->dtype != y->dtype)
-    throw Error(fmt::format("{}: dtypes differ, {} and {}", op, ir::type_string(*x), ir::type_string(*y)));
+    throw Error(
+        fmt::format("{}: dtypes differ, {} and {}", op, ir::type_string(*x), ir::type_string(*y)));
   return {x, y};
 }
 
@@ -29,8 +30,11 @@ ir::Value contract(const ir::Value& a, const ir::Value& b, size_t count) {
     (d < kept ? rows : inner) *= a->shape[d];
     if (d < kept) result.push_back(a->shape[d]);
   }
-  for (size_t d = count; d < b->shape.size(); ++d) columns *= b->shape[d], result.push_back(b->shape[d]);
-  return ir::reshape(ir::dot(ir::reshape(a, Shape{1, rows, inner}), ir::reshape(b, Shape{1, inner, columns})), result);
+  for (size_t d = count; d < b->shape.size(); ++d)
+    columns *= b->shape[d], result.push_back(b->shape[d]);
+  return ir::reshape(
+      ir::dot(ir::reshape(a, Shape{1, rows, inner}), ir::reshape(b, Shape{1, inner, columns})),
+      result);
 }
 
 // Two numbers for the two spatial axes; one stands for both.
@@ -38,21 +42,26 @@ Dims pair_of(std::string_view op, std::string_view what, const Dims& value, int6
   Dims out = value;
   if (out.size() == 1) out.push_back(out[0]);
   if (out.size() != 2 || out[0] < least || out[1] < least)
-    throw Error(fmt::format("{}: {} {} must be two numbers of at least {}", op, what, to_string(value), least));
+    throw Error(fmt::format("{}: {} {} must be two numbers of at least {}", op, what,
+                            to_string(value), least));
   return out;
 }
 
 // The windows of an image: [N, C, H', W', kh, kw].
-ir::Value windows(std::string_view op, const ir::Value& x, const Dims& window, const Dims& stride, const Dims& padding,
-                  double fill) {
-  if (x->shape.size() != 4) throw Error(fmt::format("{}: expects [N,C,H,W], got {}", op, ir::type_string(*x)));
-  const Dims k = pair_of(op, "window", window, 1), s = stride.empty() ? k : pair_of(op, "stride", stride, 1);
+ir::Value windows(std::string_view op, const ir::Value& x, const Dims& window, const Dims& stride,
+                  const Dims& padding, double fill) {
+  if (x->shape.size() != 4)
+    throw Error(fmt::format("{}: expects [N,C,H,W], got {}", op, ir::type_string(*x)));
+  const Dims k = pair_of(op, "window", window, 1),
+             s = stride.empty() ? k : pair_of(op, "stride", stride, 1);
   const Dims p = pair_of(op, "padding", padding, 0);
   if (2 * p[0] > k[0] || 2 * p[1] > k[1])
-    throw Error(fmt::format("{}: padding {} is more than half of the window {}", op, to_string(padding), to_string(window)));
+    throw Error(fmt::format("{}: padding {} is more than half of the window {}", op,
+                            to_string(padding), to_string(window)));
   ir::Value v = ir::pad(ir::pad(x, 2, p[0], p[0], fill), 3, p[1], p[1], fill);
   if (k[0] > v->shape[2] || k[1] > v->shape[3])
-    throw Error(fmt::format("{}: the window {} is larger than {}", op, to_string(window), ir::type_string(*v)));
+    throw Error(fmt::format("{}: the window {} is larger than {}", op, to_string(window),
+                            ir::type_string(*v)));
   return ir::unfold(ir::unfold(v, 2, k[0], s[0], 1), 3, k[1], s[1], 1);
 }
 
@@ -64,7 +73,9 @@ Tensor matmul(const Tensor& a, const Tensor& b, SourceLocation where) {
     return ir::matmul(x, y);
   });
 }
-Tensor Tensor::matmul(const Tensor& other, SourceLocation where) const { return cermet::matmul(*this, other, where); }
+Tensor Tensor::matmul(const Tensor& other, SourceLocation where) const {
+  return cermet::matmul(*this, other, where);
+}
 
 Tensor dot(const Tensor& a, const Tensor& b, SourceLocation where) {
   return result_of(where, [&] {
@@ -72,8 +83,8 @@ Tensor dot(const Tensor& a, const Tensor& b, SourceLocation where) {
     if (x->shape.empty() || y->shape.empty()) return x * y;
     const size_t axis = y->shape.size() < 2 ? 0 : y->shape.size() - 2;
     if (x->shape.back() != y->shape[axis])
-      throw Error(fmt::format("dot: inner sizes differ, {} and {} ({} x {})", x->shape.back(), y->shape[axis],
-                              ir::type_string(*x), ir::type_string(*y)));
+      throw Error(fmt::format("dot: inner sizes differ, {} and {} ({} x {})", x->shape.back(),
+                              y->shape[axis], ir::type_string(*x), ir::type_string(*y)));
     Dims order{int64_t(axis)};
     for (size_t d = 0; d < y->shape.size(); ++d)
       if (d != axis) order.push_back(int64_t(d));
@@ -85,16 +96,19 @@ Tensor outer(const Tensor& a, const Tensor& b, SourceLocation where) {
   return result_of(where, [&] {
     const auto [x, y] = same_dtype("outer", a, b);
     if (x->shape.size() != 1 || y->shape.size() != 1)
-      throw Error(fmt::format("outer: expects vectors, got {} and {}", ir::type_string(*x), ir::type_string(*y)));
+      throw Error(fmt::format("outer: expects vectors, got {} and {}", ir::type_string(*x),
+                              ir::type_string(*y)));
     return ir::unsqueeze(x, 1) * y;
   });
 }
 
-Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b, SourceLocation where) {
+Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b,
+                 SourceLocation where) {
   return result_of(where, [&] {
     const auto [x, y] = same_dtype("tensordot", a, b);
     if (dims_a.size() != dims_b.size())
-      throw Error(fmt::format("tensordot: {} and {} are not as many axes", to_string(dims_a), to_string(dims_b)));
+      throw Error(fmt::format("tensordot: {} and {} are not as many axes", to_string(dims_a),
+                              to_string(dims_b)));
     // a with its summed axes last, b with them first.
     Dims order_a, order_b, summed_a, summed_b;
     for (size_t i = 0; i < dims_a.size(); ++i) {
@@ -116,21 +130,24 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
 Tensor tensordot(const Tensor& a, const Tensor& b, int64_t dims, SourceLocation where) {
   return runtime::located(where, [&] {
     if (dims < 0 || dims > a.dim() || dims > b.dim())
-      throw Error(fmt::format("tensordot: {} axes of {} and {}", dims, to_string(a.shape()), to_string(b.shape())));
+      throw Error(fmt::format("tensordot: {} axes of {} and {}", dims, to_string(a.shape()),
+                              to_string(b.shape())));
     Dims last, first;
     for (int64_t d = 0; d < dims; ++d) last.push_back(a.dim() - dims + d), first.push_back(d);
     return tensordot(a, b, last, first, where);
   });
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Dims& stride, const Dims& padding,
-              const Dims& dilation, int64_t groups, SourceLocation where) {
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Dims& stride,
+              const Dims& padding, const Dims& dilation, int64_t groups, SourceLocation where) {
   return result_of(where, [&] {
     const auto [v, w] = same_dtype("conv2d", x, weight);
-    const std::string types = fmt::format("{} with weight {}", ir::type_string(*v), ir::type_string(*w));
+    const std::string types =
+        fmt::format("{} with weight {}", ir::type_string(*v), ir::type_string(*w));
     if (v->shape.size() != 4 || w->shape.size() != 4)
       throw Error(fmt::format("conv2d: expects [N,C,H,W] and [O,C/groups,kh,kw], got {}", types));
-    if (groups < 1 || v->shape[1] % groups != 0 || w->shape[0] % groups != 0 || v->shape[1] / groups != w->shape[1])
+    if (groups < 1 || v->shape[1] % groups != 0 || w->shape[0] % groups != 0 ||
+        v->shape[1] / groups != w->shape[1])
       throw Error(fmt::format("conv2d: channels do not fit {} groups ({})", groups, types));
     const Dims p = pair_of("conv2d", "padding", padding, 0);
     const ir::Value padded = ir::pad(ir::pad(v, 2, p[0], p[0]), 3, p[1], p[1]);
@@ -141,7 +158,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const D
     const ir::Value grouped_w = ir::reshape(w, Shape{groups, k[0] / groups, k[1], k[2], k[3]});
     const ir::Value y = ir::conv(grouped_x, grouped_w, pair_of("conv2d", "stride", stride, 1),
                                  pair_of("conv2d", "dilation", dilation, 1));
-    ir::Value out = ir::reshape(ir::transpose(y, 0, 1), Shape{s[0], k[0], y->shape[3], y->shape[4]});
+    ir::Value out =
+        ir::reshape(ir::transpose(y, 0, 1), Shape{s[0], k[0], y->shape[3], y->shape[4]});
     if (!bias.defined()) return out;
     const ir::Value b = value_of(bias);
     if (b->shape != Shape{k[0]})
@@ -150,15 +168,19 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const D
   });
 }
 
-Tensor max_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const Dims& padding, SourceLocation where) {
+Tensor max_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const Dims& padding,
+                  SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value v = value_of(x);
-    if (!is_float(v->dtype)) throw Error(fmt::format("max_pool2d: expects floats, got {}", ir::type_string(*v)));
+    if (!is_float(v->dtype))
+      throw Error(fmt::format("max_pool2d: expects floats, got {}", ir::type_string(*v)));
     constexpr double lowest = -std::numeric_limits<double>::infinity();
-    return ir::reduce(ir::Combine::Max, windows("max_pool2d", v, window, stride, padding, lowest), Dims{4, 5});
+    return ir::reduce(ir::Combine::Max, windows("max_pool2d", v, window, stride, padding, lowest),
+                      Dims{4, 5});
   });
 }
-Tensor avg_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const Dims& padding, SourceLocation where) {
+Tensor avg_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const Dims& padding,
+                  SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value w = windows("avg_pool2d", as_float(value_of(x)), window, stride, padding, 0);
     return ir::reduce(ir::Combine::Sum, w, Dims{4, 5}) / double(w->shape[4] * w->shape[5]);
@@ -175,8 +197,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, SourceL
   });
 }
 
-Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Tensor& bias, double eps,
-                  SourceLocation where) {
+Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Tensor& bias,
+                  double eps, SourceLocation where) {
   return runtime::located(where, [&] {
     if (axes < 1 || axes > x.dim())
       throw Error(fmt::format("layer_norm: {} axes of {}", axes, to_string(x.shape())));
@@ -194,7 +216,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, SourceLocation 
     if (logits.dim() != 2 || target.dim() != 1 || target.size(0) != logits.size(0))
       throw Error(fmt::format("cross_entropy: expects logits [N,C] and target [N], got {} and {}",
                               to_string(logits.shape()), to_string(target.shape())));
-    return -log_softmax(logits, 1, where).gather(1, target.unsqueeze(1, where), where).mean({}, false, where);
+    return -log_softmax(logits, 1, where)
+                .gather(1, target.unsqueeze(1, where), where)
+                .mean({}, false, where);
   });
 }
 

@@ -1,4 +1,5 @@
-// Random tensors. Element i takes the 64 bits philox(i, key); everything else is arithmetic on them.
+// Random tensors. Element i takes the 64 bits philox(i, key); everything else is arithmetic on
+// them.
 
 #include <atomic>
 #include <numbers>
@@ -30,7 +31,9 @@ Generator& generator() {
 
 ir::Value random_bits(const Key& key, const Shape& shape) {
   const auto count = checked_numel(shape);
-  if (!count) throw Error(fmt::format("rand: shape {} has more elements than fit in 64 bits", to_string(shape)));
+  if (!count)
+    throw Error(
+        fmt::format("rand: shape {} has more elements than fit in 64 bits", to_string(shape)));
   for (int64_t extent : shape)
     if (extent < 0) throw Error(fmt::format("rand: negative size in shape {}", to_string(shape)));
   const ir::Value counter = ir::cast(ir::iota(*count), DType::U64);
@@ -66,7 +69,9 @@ DType float_dtype(const Options& options) {
 
 }  // namespace
 
-Key Key::fold(uint64_t number) const { return Key(philox_bits(number, value ^ 0x9e3779b97f4a7c15u)); }
+Key Key::fold(uint64_t number) const {
+  return Key(philox_bits(number, value ^ 0x9e3779b97f4a7c15u));
+}
 std::pair<Key, Key> Key::split() const { return {fold(0), fold(1)}; }
 
 void manual_seed(uint64_t seed) {
@@ -81,7 +86,8 @@ Tensor rand(const Key& key, const Shape& shape, const Options& options, SourceLo
 Tensor rand(const Shape& shape, const Options& options, SourceLocation where) {
   return rand(next_key(), shape, options, where);
 }
-Tensor uniform(const Key& key, const Shape& shape, double low, double high, const Options& options, SourceLocation where) {
+Tensor uniform(const Key& key, const Shape& shape, double low, double high, const Options& options,
+               SourceLocation where) {
   return result_of(where, [&] {
     if (!(low <= high)) throw Error(fmt::format("uniform: low {} is above high {}", low, high));
     return uniform_value(key, shape, float_dtype(options)) * (high - low) + low;
@@ -91,7 +97,8 @@ Tensor uniform(const Key& key, const Shape& shape, double low, double high, cons
 Tensor randn(const Key& key, const Shape& shape, const Options& options, SourceLocation where) {
   return result_of(where, [&] {
     const DType dtype = float_dtype(options);
-    if (!is_float(dtype)) throw Error(fmt::format("randn: {} is not a floating point dtype", name(dtype)));
+    if (!is_float(dtype))
+      throw Error(fmt::format("randn: {} is not a floating point dtype", name(dtype)));
     const DType work = dtype == DType::F64 ? DType::F64 : DType::F32;
     const int digits = work == DType::F64 ? 32 : 24;
     const ir::Value bits = random_bits(key, shape);
@@ -106,13 +113,15 @@ Tensor randn(const Shape& shape, const Options& options, SourceLocation where) {
   return randn(next_key(), shape, options, where);
 }
 
-Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape, const Options& options, SourceLocation where) {
+Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
+               const Options& options, SourceLocation where) {
   return result_of(where, [&] {
     runtime::expect_cpu(options.device);
     if (low >= high) throw Error(fmt::format("randint: [{}, {}) is empty", low, high));
     const uint64_t range = uint64_t(high) - uint64_t(low);
     const ir::Value bits = random_bits(key, shape);
-    // The upper 64 bits of bits * range, by halves: ranges below 2^32 need one product of 32 bits each.
+    // The upper 64 bits of bits * range, by halves: ranges below 2^32 need one product of 32 bits
+    // each.
     const auto number = [](uint64_t n) { return ir::constant_bits(DType::U64, {}, n); };
     const ir::Value mask = number(0xffffffffu), half = number(32);
     const ir::Value r_low = number(range & 0xffffffffu), r_high = number(range >> 32);
@@ -120,13 +129,15 @@ Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape, co
     const ir::Value low_low = ir::right_shift(ir::mul(b_low, r_low), half);
     const ir::Value middle = ir::add(ir::mul(b_high, r_low), low_low);
     const ir::Value cross = ir::add(ir::mul(b_low, r_high), ir::bitwise_and(middle, mask));
-    const ir::Value product = ir::add(ir::mul(b_high, r_high),
-                                      ir::add(ir::right_shift(middle, half), ir::right_shift(cross, half)));
+    const ir::Value product =
+        ir::add(ir::mul(b_high, r_high),
+                ir::add(ir::right_shift(middle, half), ir::right_shift(cross, half)));
     const ir::Value value = ir::bitcast(product, DType::I64) + ir::constant(DType::I64, {}, low);
     return ir::cast(value, options.dtype.value_or(DType::I64));
   });
 }
-Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& options, SourceLocation where) {
+Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& options,
+               SourceLocation where) {
   return randint(next_key(), low, high, shape, options, where);
 }
 
@@ -142,7 +153,8 @@ Tensor bernoulli(const Key& key, const Tensor& p, SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value probability = value_of(p);
     if (!is_float(probability->dtype))
-      throw Error(fmt::format("bernoulli: probabilities must be floating point, got {}", ir::type_string(*probability)));
+      throw Error(fmt::format("bernoulli: probabilities must be floating point, got {}",
+                              ir::type_string(*probability)));
     const DType work = probability->dtype == DType::F64 ? DType::F64 : DType::F32;
     const ir::Value u = uniform_value(key, probability->shape, work);
     return ir::cast(ir::lt(u, ir::cast(probability, work)), probability->dtype);

@@ -1,4 +1,5 @@
-// Reductions, and what is composed of them. The compositions are formulas; the compiler makes one kernel of each.
+// Reductions, and what is composed of them. The compositions are formulas; the compiler makes one
+// kernel of each.
 
 #include <limits>
 
@@ -24,8 +25,8 @@ int64_t count_of(const ir::Value& x, const Dims& axes) {
 }
 
 template <class Prepare>
-Tensor reduction(std::string_view op, Combine combine, const Tensor& x, const Axes& dim, bool keepdim,
-                 const SourceLocation& where, Prepare prepare) {
+Tensor reduction(std::string_view op, Combine combine, const Tensor& x, const Axes& dim,
+                 bool keepdim, const SourceLocation& where, Prepare prepare) {
   return result_of(where, [&] {
     const ir::Value v = prepare(value_of(x));
     return ir::reduce(combine, v, axes_of(op, dim, v->shape.size()), keepdim);
@@ -39,7 +40,8 @@ ir::Value mean_of(const ir::Value& x, const Dims& axes, bool keepdim) {
   return ir::reduce(Combine::Sum, x, axes, keepdim) / double(count_of(x, axes));
 }
 
-// f on x; f16 and bf16 in f32 and rounded once at the end, since their sums overflow and lose digits.
+// f on x; f16 and bf16 in f32 and rounded once at the end, since their sums overflow and lose
+// digits.
 template <class F>
 ir::Value in_f32(const ir::Value& x, F f) {
   const ir::Value v = as_float(x);
@@ -47,7 +49,8 @@ ir::Value in_f32(const ir::Value& x, F f) {
   return narrow ? ir::cast(f(ir::cast(v, DType::F32)), v->dtype) : f(v);
 }
 
-// Two passes: the mean, then the squared distances from it, which loses nothing when the mean is large.
+// Two passes: the mean, then the squared distances from it, which loses nothing when the mean is
+// large.
 ir::Value variance(const ir::Value& x, const Dims& axes, int64_t correction, bool keepdim) {
   const ir::Value distance = x - mean_of(x, axes, true);
   const double freedom = double(std::max<int64_t>(0, count_of(x, axes) - correction));
@@ -60,8 +63,8 @@ ir::Value shifted(const ir::Value& x, const Dims& axes) {
   return x - top;
 }
 
-Tensor arg(std::string_view op, Combine combine, const Tensor& x, std::optional<int64_t> dim, bool keepdim,
-           const SourceLocation& where) {
+Tensor arg(std::string_view op, Combine combine, const Tensor& x, std::optional<int64_t> dim,
+           bool keepdim, const SourceLocation& where) {
   return result_of(where, [&] {
     ir::Value v = value_of(x);
     if (dim) return ir::arg_reduce(combine, v, ir::wrap_axis(op, *dim, v->shape.size()), keepdim);
@@ -95,13 +98,15 @@ Tensor Tensor::min(const Axes& dim, bool keepdim, SourceLocation where) const {
 Tensor Tensor::any(const Axes& dim, bool keepdim, SourceLocation where) const {
   return result_of(where, [&] {
     const ir::Value v = ir::cast(as_bool(value_of(*this)), DType::I64);
-    return ir::cast(ir::reduce(Combine::Sum, v, axes_of("any", dim, v->shape.size()), keepdim), DType::Bool);
+    return ir::cast(ir::reduce(Combine::Sum, v, axes_of("any", dim, v->shape.size()), keepdim),
+                    DType::Bool);
   });
 }
 Tensor Tensor::all(const Axes& dim, bool keepdim, SourceLocation where) const {
   return result_of(where, [&] {
     const ir::Value v = ir::cast(ir::logical_not(as_bool(value_of(*this))), DType::I64);
-    return ir::logical_not(ir::reduce(Combine::Sum, v, axes_of("all", dim, v->shape.size()), keepdim));
+    return ir::logical_not(
+        ir::reduce(Combine::Sum, v, axes_of("all", dim, v->shape.size()), keepdim));
   });
 }
 
@@ -132,7 +137,8 @@ Tensor Tensor::logsumexp(const Axes& dim, bool keepdim, SourceLocation where) co
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       const Dims axes = axes_of("logsumexp", dim, v->shape.size());
       ir::Value top = ir::stop_gradient(ir::reduce(Combine::Max, v, axes, true));
-      // An infinite maximum is the answer already: shift by 0 then, so that inf - inf does not arise.
+      // An infinite maximum is the answer already: shift by 0 then, so that inf - inf does not
+      // arise.
       const ir::Value infinity = ir::like(top, std::numeric_limits<double>::infinity());
       top = ir::where(ir::eq(ir::abs(top), infinity), ir::zeros_like(top), top);
       const ir::Value sum = ir::reduce(Combine::Sum, ir::exp(v - top), axes, keepdim);

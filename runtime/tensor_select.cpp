@@ -27,38 +27,43 @@ std::vector<ir::Value> common(std::string_view op, std::span<const Tensor> tenso
 // Positions as int64, with negative ones counted from the end of an axis.
 ir::Value positions(std::string_view op, const Tensor& index, int64_t extent) {
   const ir::Value at = value_of(index);
-  if (!is_integer(at->dtype)) throw Error(fmt::format("{}: the index must be integers, got {}", op, ir::type_string(*at)));
+  if (!is_integer(at->dtype))
+    throw Error(fmt::format("{}: the index must be integers, got {}", op, ir::type_string(*at)));
   const ir::Value wide = ir::cast(at, DType::I64);
-  return ir::where(ir::lt(wide, ir::zeros_like(wide)), wide + ir::constant(DType::I64, at->shape, extent), wide);
+  return ir::where(ir::lt(wide, ir::zeros_like(wide)),
+                   wide + ir::constant(DType::I64, at->shape, extent), wide);
 }
 
 // x with every axis but `axis` cut to the index's extent, as PyTorch's gather and scatter do.
 ir::Value cut_to(std::string_view op, const ir::Value& x, const ir::Value& index, int64_t axis) {
   if (x->shape.size() != index->shape.size())
-    throw Error(fmt::format("{}: index {} has another rank than {}", op, ir::type_string(*index), ir::type_string(*x)));
+    throw Error(fmt::format("{}: index {} has another rank than {}", op, ir::type_string(*index),
+                            ir::type_string(*x)));
   ir::Value out = x;
   for (size_t d = 0; d < x->shape.size(); ++d) {
     if (int64_t(d) == axis) continue;
     if (index->shape[d] > x->shape[d])
-      throw Error(fmt::format("{}: index {} is larger than {} along axis {}", op, ir::type_string(*index),
-                              ir::type_string(*x), d));
+      throw Error(fmt::format("{}: index {} is larger than {} along axis {}", op,
+                              ir::type_string(*index), ir::type_string(*x), d));
     out = ir::slice(out, int64_t(d), 0, index->shape[d]);
   }
   return out;
 }
 
-ir::Value scatter_value(std::string_view op, ir::Combine combine, const Tensor& x, int64_t dim, const Tensor& index,
-                        const ir::Value& source) {
+ir::Value scatter_value(std::string_view op, ir::Combine combine, const Tensor& x, int64_t dim,
+                        const Tensor& index, const ir::Value& source) {
   const ir::Value target = value_of(x);
   const int64_t axis = ir::wrap_axis(op, dim, target->shape.size());
   const ir::Value at = positions(op, index, target->shape[size_t(axis)]);
   ir::Value updates = source;
   if (updates->shape.empty()) updates = ir::expand(updates, at->shape);
   if (updates->shape.size() != at->shape.size())
-    throw Error(fmt::format("{}: source {} has another rank than index {}", op, ir::type_string(*updates), ir::type_string(*at)));
+    throw Error(fmt::format("{}: source {} has another rank than index {}", op,
+                            ir::type_string(*updates), ir::type_string(*at)));
   for (size_t d = 0; d < at->shape.size(); ++d) {
     if (at->shape[d] > updates->shape[d])
-      throw Error(fmt::format("{}: index {} is larger than source {}", op, ir::type_string(*at), ir::type_string(*updates)));
+      throw Error(fmt::format("{}: index {} is larger than source {}", op, ir::type_string(*at),
+                              ir::type_string(*updates)));
     updates = ir::slice(updates, int64_t(d), 0, at->shape[d]);
   }
   const ir::Value part = cut_to(op, target, at, axis);
@@ -83,7 +88,8 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dim, SourceLocation where)
     std::vector<ir::Value> values = common("stack", tensors);
     for (ir::Value& v : values) {
       if (v->shape != values[0]->shape && &v != &values[0])
-        throw Error(fmt::format("stack: shapes differ, {} and {}", to_string(tensors[0].shape()), to_string(v->shape)));
+        throw Error(fmt::format("stack: shapes differ, {} and {}", to_string(tensors[0].shape()),
+                                to_string(v->shape)));
     }
     for (ir::Value& v : values) v = ir::unsqueeze(v, dim);
     return ir::concat(values, dim);
@@ -98,7 +104,8 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sizes, int64_t dim, Sourc
       total += size;
     }
     if (total != x.size(dim, where))
-      throw Error(fmt::format("split: sizes {} add up to {}, the axis has {}", to_string(sizes), total, x.size(dim, where)));
+      throw Error(fmt::format("split: sizes {} add up to {}, the axis has {}", to_string(sizes),
+                              total, x.size(dim, where)));
     std::vector<Tensor> out;
     int64_t first = 0;
     for (int64_t size : sizes) {
@@ -112,7 +119,8 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim, SourceLoca
   return located(where, [&] {
     if (size <= 0) throw Error(fmt::format("split: size {} must be positive", size));
     Dims sizes;
-    for (int64_t rest = x.size(dim, where); rest > 0; rest -= size) sizes.push_back(std::min(size, rest));
+    for (int64_t rest = x.size(dim, where); rest > 0; rest -= size)
+      sizes.push_back(std::min(size, rest));
     if (sizes.empty()) sizes.push_back(0);
     return split(x, sizes, dim, where);
   });
@@ -130,26 +138,34 @@ Tensor pad(const Tensor& x, const Dims& padding, const Scalar& value, SourceLoca
     if (padding.size() % 2 != 0 || padding.size() / 2 > v->shape.size())
       throw Error(fmt::format("pad: {} does not fit {}", to_string(padding), ir::type_string(*v)));
     for (size_t i = 0; i < padding.size() / 2; ++i)
-      v = ir::pad(v, int64_t(v->shape.size() - 1 - i), padding[2 * i], padding[2 * i + 1], value.to_double());
+      v = ir::pad(v, int64_t(v->shape.size() - 1 - i), padding[2 * i], padding[2 * i + 1],
+                  value.to_double());
     return v;
   });
 }
 
 namespace {
-Tensor triangle(std::string_view op, const Tensor& x, int64_t diagonal, bool lower, const SourceLocation& where) {
+Tensor triangle(std::string_view op, const Tensor& x, int64_t diagonal, bool lower,
+                const SourceLocation& where) {
   return result_of(where, [&] {
     const ir::Value v = value_of(x);
-    if (v->shape.size() < 2) throw Error(fmt::format("{}: expects at least two axes, got {}", op, ir::type_string(*v)));
+    if (v->shape.size() < 2)
+      throw Error(fmt::format("{}: expects at least two axes, got {}", op, ir::type_string(*v)));
     const int64_t rows = v->shape[v->shape.size() - 2], columns = v->shape.back();
-    const ir::Value row = ir::reshape(ir::iota(rows), Shape{rows, 1}) + ir::constant(DType::I64, {}, diagonal);
+    const ir::Value row =
+        ir::reshape(ir::iota(rows), Shape{rows, 1}) + ir::constant(DType::I64, {}, diagonal);
     const ir::Value column = ir::iota(columns);
     const ir::Value kept = lower ? ir::le(column, row) : ir::le(row, column);
     return ir::where(kept, v, ir::zeros_like(v));
   });
 }
 }  // namespace
-Tensor tril(const Tensor& x, int64_t diagonal, SourceLocation where) { return triangle("tril", x, diagonal, true, where); }
-Tensor triu(const Tensor& x, int64_t diagonal, SourceLocation where) { return triangle("triu", x, diagonal, false, where); }
+Tensor tril(const Tensor& x, int64_t diagonal, SourceLocation where) {
+  return triangle("tril", x, diagonal, true, where);
+}
+Tensor triu(const Tensor& x, int64_t diagonal, SourceLocation where) {
+  return triangle("triu", x, diagonal, false, where);
+}
 
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index, SourceLocation where) {
   return result_of(where, [&] {
@@ -165,7 +181,8 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index, SourceLoc
     const int64_t axis = ir::wrap_axis("index_select", dim, v->shape.size());
     const ir::Value at = positions("index_select", index, v->shape[size_t(axis)]);
     if (at->shape.size() != 1)
-      throw Error(fmt::format("index_select: the index must have one axis, got {}", ir::type_string(*at)));
+      throw Error(
+          fmt::format("index_select: the index must have one axis, got {}", ir::type_string(*at)));
     Shape line(v->shape.size(), 1), shape = v->shape;
     line[size_t(axis)] = shape[size_t(axis)] = at->shape[0];
     return ir::gather(v, ir::expand(ir::reshape(at, line), shape), axis);
@@ -175,20 +192,24 @@ Tensor take(const Tensor& x, const Tensor& index, SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value v = value_of(x);
     const ir::Value at = positions("take", index, v->numel());
-    const ir::Value flat = ir::gather(ir::reshape(v, Shape{v->numel()}), ir::reshape(at, Shape{at->numel()}), 0);
+    const ir::Value flat =
+        ir::gather(ir::reshape(v, Shape{v->numel()}), ir::reshape(at, Shape{at->numel()}), 0);
     return ir::reshape(flat, at->shape);
   });
 }
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source) {
   return result_of(source.where(), [&] {
-    return scatter_value("scatter", ir::Combine::Set, x, dim, index, operand_value(source, x.dtype()));
+    return scatter_value("scatter", ir::Combine::Set, x, dim, index,
+                         operand_value(source, x.dtype()));
   });
 }
-Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, SourceLocation where) {
+Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
+                   SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value updates = value_of(source);
     if (updates->dtype != x.dtype())
-      throw Error(fmt::format("scatter_add: dtypes differ, {} and {}", name(x.dtype()), name(updates->dtype)));
+      throw Error(fmt::format("scatter_add: dtypes differ, {} and {}", name(x.dtype()),
+                              name(updates->dtype)));
     return scatter_value("scatter_add", ir::Combine::Sum, x, dim, index, updates);
   });
 }
@@ -198,7 +219,8 @@ Tensor one_hot(const Tensor& x, int64_t classes, SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value v = value_of(x);
     if (!is_integer(v->dtype) || classes < 1)
-      throw Error(fmt::format("one_hot: expects integers and at least one class, got {} and {}", ir::type_string(*v), classes));
+      throw Error(fmt::format("one_hot: expects integers and at least one class, got {} and {}",
+                              ir::type_string(*v), classes));
     Shape shape = v->shape;
     shape.push_back(classes);
     const int64_t rows = v->numel();
@@ -225,11 +247,14 @@ Tensor Tensor::gather(int64_t dim, const Tensor& index, SourceLocation where) co
 Tensor Tensor::index_select(int64_t dim, const Tensor& index, SourceLocation where) const {
   return cermet::index_select(*this, dim, index, where);
 }
-Tensor Tensor::take(const Tensor& index, SourceLocation where) const { return cermet::take(*this, index, where); }
+Tensor Tensor::take(const Tensor& index, SourceLocation where) const {
+  return cermet::take(*this, index, where);
+}
 Tensor Tensor::scatter(int64_t dim, const Tensor& index, const Operand& source) const {
   return cermet::scatter(*this, dim, index, source);
 }
-Tensor Tensor::scatter_add(int64_t dim, const Tensor& index, const Tensor& source, SourceLocation where) const {
+Tensor Tensor::scatter_add(int64_t dim, const Tensor& index, const Tensor& source,
+                           SourceLocation where) const {
   return cermet::scatter_add(*this, dim, index, source, where);
 }
 Tensor Tensor::argsort(int64_t dim, bool descending, SourceLocation where) const {

@@ -50,10 +50,11 @@ void Cell::computed(const ir::Value& value, std::shared_ptr<const BufferStorage>
   value_ = home_ ? home_ : ir::data(elements_, value_->dtype, value_->shape);
 }
 
-// Copies the elements to the home. If somebody else still holds the home's Data node, a pending expression wants what is
-// there now: that node moves to a copy, and the home gets a new one.
+// Copies the elements to the home. If somebody else still holds the home's Data node, a pending
+// expression wants what is there now: that node moves to a copy, and the home gets a new one.
 void Cell::write_home(const BufferStorage& elements) {
-  const auto storage = std::static_pointer_cast<const BufferStorage>(home_->as<ir::DataAttr>().storage);
+  const auto storage =
+      std::static_pointer_cast<const BufferStorage>(home_->as<ir::DataAttr>().storage);
   const Buffer memory = storage->buffer();
   const size_t bytes = size_t(home_->numel()) * size_of(home_->dtype);
   const int64_t ours = value_ == home_ ? 2 : 1;
@@ -79,7 +80,9 @@ void* Cell::give_out() {
 }
 
 TensorState::TensorState(ir::Value value)
-    : cell_(std::make_shared<Cell>(value)), view_(ir::ViewMap::identity(value->shape)), dtype_(value->dtype) {}
+    : cell_(std::make_shared<Cell>(value)),
+      view_(ir::ViewMap::identity(value->shape)),
+      dtype_(value->dtype) {}
 
 TensorState::TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached)
     : cell_(std::move(cell)), view_(std::move(map)), dtype_(dtype), detached_(detached) {}
@@ -101,15 +104,19 @@ void TensorState::assign(const ir::Value& elements) {
   const ir::Value old = cell_->value();
   const int64_t count = numel(shape());
   if (count == 0) return;
-  if (view_.is_identity() && count == old->numel()) return cell_->assign(ir::reshape(elements, old->shape));
+  if (view_.is_identity() && count == old->numel())
+    return cell_->assign(ir::reshape(elements, old->shape));
   // Each element of the cell is either shown by this view, at one place, or keeps its value.
   const ir::StridedMap& map = view_.levels()[0];
   for (size_t d = 0; d < map.shape.size(); ++d)
     if (map.strides[d] == 0 && map.shape[d] > 1)
-      throw Error("an expanded tensor shows one element at several places and cannot be written; use clone() first");
+      throw Error(
+          "an expanded tensor shows one element at several places and cannot be written; use "
+          "clone() first");
   const auto place = [&](const ir::Value& x) { return ir::transpose_view(view_, old->shape, x); };
   const bool boolean = is_bool(dtype_);  // places are added up, which bool does not do
-  const ir::Value fresh = ir::cast(place(boolean ? ir::cast(elements, DType::U8) : elements), dtype_);
+  const ir::Value fresh =
+      ir::cast(place(boolean ? ir::cast(elements, DType::U8) : elements), dtype_);
   const ir::Value shown = place(ir::constant(DType::U8, shape(), int64_t(1)));
   cell_->assign(ir::where(ir::cast(shown, DType::Bool), fresh, old));
 }

@@ -1,16 +1,19 @@
 #pragma once
 // What a Tensor is: a view of a cell.
 //
-// A Cell is what tensors that share memory share: the expression of all elements of the memory, row-major. In-place
-// operations are functional underneath: they give the cell a new expression, and every view of the cell reads that one from
-// then on. Realizing computes whole cells; a cell without gradient history then starts anew from its buffer, so that memory and
-// expressions that are no longer needed go away.
+// A Cell is what tensors that share memory share: the expression of all elements of the memory,
+// row-major. In-place operations are functional underneath: they give the cell a new expression,
+// and every view of the cell reads that one from then on. Realizing computes whole cells; a cell
+// without gradient history then starts anew from its buffer, so that memory and expressions that
+// are no longer needed go away.
 //
-// A cell may have a home: memory that the outside can see, because it was borrowed or because data() gave a pointer to it out.
-// Realizing such a cell writes the elements there. Pending expressions that still want the old elements get a copy first.
+// A cell may have a home: memory that the outside can see, because it was borrowed or because
+// data() gave a pointer to it out. Realizing such a cell writes the elements there. Pending
+// expressions that still want the old elements get a copy first.
 //
-// A leaf that requires grad has a Variable. Reading it gives a Leaf node around the cell's expression, so that each use of the
-// tensor in a graph can be found again; its gradient is kept in the Variable.
+// A leaf that requires grad has a Variable. Reading it gives a Leaf node around the cell's
+// expression, so that each use of the tensor in a graph can be found again; its gradient is kept in
+// the Variable.
 
 #include <mutex>
 #include <span>

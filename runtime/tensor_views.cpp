@@ -1,5 +1,5 @@
-// Views: tensors that share the elements of another one, as long as one strided map can say which; copies and
-// conversions.
+// Views: tensors that share the elements of another one, as long as one strided map can say which;
+// copies and conversions.
 
 #include "runtime/api.h"
 
@@ -12,7 +12,8 @@ using runtime::value_of;
 
 namespace {
 
-// The view of x that `change` makes of its map. `checked` is the same as an expression; building it checks the arguments.
+// The view of x that `change` makes of its map. `checked` is the same as an expression; building it
+// checks the arguments.
 template <class Change>
 Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
   const TensorState& state = *x.state();
@@ -54,7 +55,8 @@ Tensor Tensor::flatten(int64_t start_dim, int64_t end_dim, SourceLocation where)
     if (old.empty()) return reshape({1}, where);
     const int64_t first = ir::wrap_axis("flatten", start_dim, old.size());
     const int64_t last = ir::wrap_axis("flatten", end_dim, old.size());
-    if (first > last) throw Error(fmt::format("flatten: start_dim {} is behind end_dim {}", start_dim, end_dim));
+    if (first > last)
+      throw Error(fmt::format("flatten: start_dim {} is behind end_dim {}", start_dim, end_dim));
     Shape result(old.begin(), old.begin() + first);
     int64_t merged = 1;
     for (int64_t d = first; d <= last; ++d) merged *= old[size_t(d)];
@@ -87,7 +89,8 @@ Tensor Tensor::swapaxes(int64_t axis0, int64_t axis1, SourceLocation where) cons
 }
 Tensor Tensor::t(SourceLocation where) const {
   if (dim(where) > 2)
-    throw Error(fmt::format("t: expects at most 2 axes, got {}", ir::type_string(dtype(), shape())), where);
+    throw Error(fmt::format("t: expects at most 2 axes, got {}", ir::type_string(dtype(), shape())),
+                where);
   return dim(where) < 2 ? *this : transpose(0, 1, where);
 }
 Tensor Tensor::T(SourceLocation where) const {
@@ -101,14 +104,18 @@ Tensor Tensor::expand(const Shape& shape, SourceLocation where) const {
     const Shape& old = this->shape(where);
     Shape full = shape;
     for (size_t d = 0; d < full.size(); ++d)
-      if (full[d] == -1 && d + old.size() >= full.size()) full[d] = old[d + old.size() - full.size()];
+      if (full[d] == -1 && d + old.size() >= full.size())
+        full[d] = old[d + old.size() - full.size()];
     const ir::Value checked = ir::expand(value_of(*this), full);
     Shape aligned(full.size() - old.size(), 1);
     for (int64_t extent : old) aligned.push_back(extent);
-    return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.reshape(aligned).expand(full); });
+    return view_of(*this, checked,
+                   [&](const ir::ViewMap& m) { return m.reshape(aligned).expand(full); });
   });
 }
-Tensor Tensor::broadcast_to(const Shape& shape, SourceLocation where) const { return expand(shape, where); }
+Tensor Tensor::broadcast_to(const Shape& shape, SourceLocation where) const {
+  return expand(shape, where);
+}
 
 Tensor Tensor::squeeze(SourceLocation where) const {
   Shape kept;
@@ -133,8 +140,8 @@ Tensor Tensor::unsqueeze(int64_t dim, SourceLocation where) const {
   });
 }
 
-Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step,
-                     SourceLocation where) const {
+Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
+                     int64_t step, SourceLocation where) const {
   return located(where, [&] {
     const ir::Value checked = ir::slice(value_of(*this), dim, start, stop, step);
     // The same slice of a line of positions says which elements it takes.
@@ -153,14 +160,16 @@ Tensor Tensor::narrow(int64_t dim, int64_t start, int64_t length, SourceLocation
   return located(where, [&] {
     const int64_t extent = size(dim, where), first = start < 0 ? start + extent : start;
     if (length < 0 || first < 0 || first > extent - length)
-      throw Error(fmt::format("narrow: [{}, {}) is not inside an axis of {} elements", start, start + length, extent));
+      throw Error(fmt::format("narrow: [{}, {}) is not inside an axis of {} elements", start,
+                              start + length, extent));
     return slice(dim, first, first + length, 1, where);
   });
 }
 
 Tensor Tensor::select(int64_t dim, int64_t i, SourceLocation where) const {
   return located(where, [&] {
-    const int64_t axis = ir::wrap_axis("select", dim, shape(where).size()), extent = size(dim, where);
+    const int64_t axis = ir::wrap_axis("select", dim, shape(where).size()),
+                  extent = size(dim, where);
     if (i < -extent || i >= extent)
       throw Error(fmt::format("select: index {} is out of range for axis {} of {}", i, axis,
                               ir::type_string(dtype(), shape(where))));
@@ -174,7 +183,8 @@ Tensor Tensor::diagonal(int64_t offset, int64_t dim1, int64_t dim2, SourceLocati
     const ir::Value checked = ir::diagonal(value_of(*this), offset, dim1, dim2);
     const size_t rank = shape(where).size();
     return view_of(*this, checked, [&](const ir::ViewMap& m) {
-      return m.diagonal(offset, ir::wrap_axis("diagonal", dim1, rank), ir::wrap_axis("diagonal", dim2, rank));
+      return m.diagonal(offset, ir::wrap_axis("diagonal", dim1, rank),
+                        ir::wrap_axis("diagonal", dim2, rank));
     });
   });
 }
@@ -209,7 +219,8 @@ Tensor Tensor::index(const std::vector<Index>& parts, SourceLocation where) cons
       }
     }
     if (used > dim(where))
-      throw Error(fmt::format("index: {} indices for {}", used, ir::type_string(dtype(), shape(where))));
+      throw Error(
+          fmt::format("index: {} indices for {}", used, ir::type_string(dtype(), shape(where))));
     Tensor out = *this;
     int64_t axis = 0;
     for (const Index& part : parts) {

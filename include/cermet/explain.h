@@ -9,8 +9,9 @@ namespace cermet {
 
 struct Statistics {
   int64_t realizes = 0, launches = 0;
-  int64_t plan_hits = 0, plan_misses = 0;      // programs
-  int64_t kernel_hits = 0, disk_hits = 0, compiles = 0;  // kernels: in memory, on disk, made by LLVM
+  int64_t plan_hits = 0, plan_misses = 0;  // programs
+  int64_t kernel_hits = 0, disk_hits = 0,
+          compiles = 0;  // kernels: in memory, on disk, made by LLVM
   int64_t live_bytes = 0, cached_bytes = 0, peak_bytes = 0;
 };
 Statistics statistics();

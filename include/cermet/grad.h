@@ -1,6 +1,7 @@
 #pragma once
-// Gradients. backward() and grad() follow what was recorded; the function transforms record f themselves. Results are ordinary
-// lazy tensors: they fuse with the forward computation when both are realized together, and can be differentiated again.
+// Gradients. backward() and grad() follow what was recorded; the function transforms record f
+// themselves. Results are ordinary lazy tensors: they fuse with the forward computation when both
+// are realized together, and can be differentiated again.
 
 #include <functional>
 
@@ -8,7 +9,8 @@
 
 namespace cermet {
 
-// No gradients are recorded in this thread while an object of this class lives; in-place operations on leaves are allowed.
+// No gradients are recorded in this thread while an object of this class lives; in-place operations
+// on leaves are allowed.
 class NoGrad {
  public:
   NoGrad();
@@ -21,18 +23,19 @@ class NoGrad {
 };
 using no_grad = NoGrad;
 
-// d(sum of outputs * cotangents) / d inputs; cotangents default to ones for outputs of one element. An input that no output
-// depends on is an Error, or with allow_unused an undefined Tensor.
+// d(sum of outputs * cotangents) / d inputs; cotangents default to ones for outputs of one element.
+// An input that no output depends on is an Error, or with allow_unused an undefined Tensor.
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
-                         std::span<const Tensor> cotangents = {}, bool allow_unused = false, CERMET_HERE);
+                         std::span<const Tensor> cotangents = {}, bool allow_unused = false,
+                         CERMET_HERE);
 std::vector<Tensor> grad(const Tensor& output, std::initializer_list<Tensor> inputs, CERMET_HERE);
 Tensor grad(const Tensor& output, const Tensor& input, CERMET_HERE);
 
 using TensorFunction = std::function<Tensor(std::span<const Tensor>)>;
 
 // f(inputs), of one element, and its gradient for each input.
-std::pair<Tensor, std::vector<Tensor>> value_and_grad(const TensorFunction& f, std::span<const Tensor> inputs,
-                                                      CERMET_HERE);
+std::pair<Tensor, std::vector<Tensor>> value_and_grad(const TensorFunction& f,
+                                                      std::span<const Tensor> inputs, CERMET_HERE);
 // f(inputs) and cotangent^T J.
 std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<const Tensor> inputs,
                                            const Tensor& cotangent, CERMET_HERE);
@@ -43,10 +46,13 @@ std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> i
 // x, as a constant for gradients.
 Tensor stop_gradient(const Tensor& x, CERMET_HERE);
 
-// f(inputs), with a gradient of your own: backward(inputs, output, adjoint) returns the adjoint of each input (undefined: none).
-Tensor custom_gradient(const TensorFunction& f,
-                       std::function<std::vector<Tensor>(std::span<const Tensor> inputs, const Tensor& output,
-                                                         const Tensor& adjoint)> backward,
-                       std::span<const Tensor> inputs, CERMET_HERE);
+// f(inputs), with a gradient of your own: backward(inputs, output, adjoint) returns the adjoint of
+// each input (undefined: none).
+Tensor custom_gradient(
+    const TensorFunction& f,
+    std::function<std::vector<Tensor>(std::span<const Tensor> inputs, const Tensor& output,
+                                      const Tensor& adjoint)>
+        backward,
+    std::span<const Tensor> inputs, CERMET_HERE);
 
 }  // namespace cermet

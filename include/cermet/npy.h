@@ -1,6 +1,6 @@
 #pragma once
-// NumPy's files. What is wrong with a file is an Error that names it and says what was found; what the file system refuses is a
-// DeviceError.
+// NumPy's files. What is wrong with a file is an Error that names it and says what was found; what
+// the file system refuses is a DeviceError.
 
 #include <string>
 #include <utility>

@@ -1,6 +1,6 @@
 #pragma once
-// Functions of tensors. Each throws Error at the call for shapes and dtypes that do not fit; results are lazy.
-// Where a name has two spellings, PyTorch's comes first and NumPy's is the alias.
+// Functions of tensors. Each throws Error at the call for shapes and dtypes that do not fit;
+// results are lazy. Where a name has two spellings, PyTorch's comes first and NumPy's is the alias.
 
 #include "cermet/tensor.h"
 
@@ -11,18 +11,19 @@ struct Options {
   std::optional<DType> dtype = std::nullopt;
   Device device = {};
   Options() = default;
-  Options(DType type) : dtype(type) {}              // NOLINT
-  Options(const Device& where) : device(where) {}   // NOLINT
-  Options(const char* dtype_or_device);             // NOLINT: "float64", "cuda:0"
+  Options(DType type) : dtype(type) {}             // NOLINT
+  Options(const Device& where) : device(where) {}  // NOLINT
+  Options(const char* dtype_or_device);            // NOLINT: "float64", "cuda:0"
 };
 
-// Nested lists of numbers: tensor({{1, 2}, {3, 4}}). Whole numbers give int64, numbers with a point float32, true and false
-// bool; one number with a point makes all float32. Ragged lists are an Error.
+// Nested lists of numbers: tensor({{1, 2}, {3, 4}}). Whole numbers give int64, numbers with a point
+// float32, true and false bool; one number with a point makes all float32. Ragged lists are an
+// Error.
 class NestedList {
  public:
   template <class T>
     requires std::is_arithmetic_v<T>
-  NestedList(T value) : scalar_(Scalar(value)) {}  // NOLINT
+  NestedList(T value) : scalar_(Scalar(value)) {}                                      // NOLINT
   NestedList(std::initializer_list<NestedList> list) : list_(list), is_list_(true) {}  // NOLINT
   bool is_list() const { return is_list_; }
   const Scalar& scalar() const { return scalar_; }
@@ -49,8 +50,9 @@ template <Element T>
 Tensor tensor(const std::vector<T>& elements, CERMET_HERE) {
   return tensor(std::span<const T>(elements), {int64_t(elements.size())}, where);
 }
-// Memory of the caller, shared both ways and read at realize (see tensor.h). `data` is the element at index 0; strides count
-// elements, may be negative, and are row-major if empty. `deleter` runs when the memory is no longer used.
+// Memory of the caller, shared both ways and read at realize (see tensor.h). `data` is the element
+// at index 0; strides count elements, may be negative, and are row-major if empty. `deleter` runs
+// when the memory is no longer used.
 Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides = {},
                  std::function<void()> deleter = {}, CERMET_HERE);
 template <Element T>
@@ -61,15 +63,19 @@ Tensor borrow(std::span<T> elements, CERMET_HERE) {
 Tensor zeros(const Shape& shape, const Options& options = {}, CERMET_HERE);
 Tensor ones(const Shape& shape, const Options& options = {}, CERMET_HERE);
 Tensor full(const Shape& shape, const Scalar& value, const Options& options = {}, CERMET_HERE);
-Tensor empty(const Shape& shape, const Options& options = {}, CERMET_HERE);  // zeros, as it costs nothing more
+Tensor empty(const Shape& shape, const Options& options = {},
+             CERMET_HERE);  // zeros, as it costs nothing more
 Tensor zeros_like(const Tensor& x, CERMET_HERE);
 Tensor ones_like(const Tensor& x, CERMET_HERE);
 Tensor full_like(const Tensor& x, const Scalar& value, CERMET_HERE);
 // start, start + step, ... below end. int64 if all three are whole numbers.
 Tensor arange(const Scalar& end, const Options& options = {}, CERMET_HERE);
-Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step = 1, const Options& options = {}, CERMET_HERE);
-Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options = {}, CERMET_HERE);
-Tensor eye(int64_t n, std::optional<int64_t> m = std::nullopt, const Options& options = {}, CERMET_HERE);
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step = 1,
+              const Options& options = {}, CERMET_HERE);
+Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options = {},
+                CERMET_HERE);
+Tensor eye(int64_t n, std::optional<int64_t> m = std::nullopt, const Options& options = {},
+           CERMET_HERE);
 
 // --- elementwise: one function for each row of the op table
 #define CERMET_FUNCTION1(name) Tensor name(const Tensor& x, CERMET_HERE);
@@ -94,8 +100,9 @@ Tensor clamp(const Tensor& x, const Operand& min, const Operand& max);
 Tensor square(const Tensor& x, CERMET_HERE);
 Tensor rsqrt(const Tensor& x, CERMET_HERE);
 Tensor reciprocal(const Tensor& x, CERMET_HERE);
-Tensor relu(const Tensor& x, CERMET_HERE);     // where(x < 0, 0, x): NaN stays
-Tensor gelu(const Tensor& x, bool tanh_approximation = false, CERMET_HERE);  // Hendrycks and Gimpel, 2016
+Tensor relu(const Tensor& x, CERMET_HERE);  // where(x < 0, 0, x): NaN stays
+Tensor gelu(const Tensor& x, bool tanh_approximation = false,
+            CERMET_HERE);  // Hendrycks and Gimpel, 2016
 Tensor silu(const Tensor& x, CERMET_HERE);
 Tensor softplus(const Tensor& x, CERMET_HERE);
 
@@ -103,9 +110,10 @@ Tensor operator-(const Tensor& x);
 Tensor operator~(const Tensor& x);
 Tensor operator!(const Tensor& x);
 #define CERMET_OPERATORS(X)                                                                        \
-  X(+, add) X(-, sub) X(*, mul) X(/, div) X(%, remainder) X(&, bitwise_and) X(|, bitwise_or)       \
-  X(^, bitwise_xor) X(<<, left_shift) X(>>, right_shift) X(<, lt) X(<=, le) X(>, gt) X(>=, ge)     \
-  X(==, eq) X(!=, ne)
+  X(+, add)                                                                                        \
+  X(-, sub) X(*, mul) X(/, div) X(%, remainder) X(&, bitwise_and) X(|, bitwise_or)                 \
+      X(^, bitwise_xor) X(<<, left_shift) X(>>, right_shift) X(<, lt) X(<=, le) X(>, gt) X(>=, ge) \
+          X(==, eq) X(!=, ne)
 #define X(symbol, name) \
   inline Tensor operator symbol(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_OPERATORS(X)
@@ -114,18 +122,19 @@ CERMET_OPERATORS(X)
 
 // NumPy's names, and PyTorch's longer ones.
 #define CERMET_ALIASES(X)                                                                          \
-  X(subtract, sub) X(multiply, mul) X(divide, div) X(true_divide, div) X(power, pow)               \
-  X(arctan2, atan2) X(equal, eq) X(not_equal, ne) X(less, lt) X(less_equal, le) X(greater, gt)     \
-  X(greater_equal, ge) X(mod, remainder) X(bitwise_left_shift, left_shift)                         \
-  X(bitwise_right_shift, right_shift)
+  X(subtract, sub)                                                                                 \
+  X(multiply, mul) X(divide, div) X(true_divide, div) X(power, pow) X(arctan2, atan2) X(equal, eq) \
+      X(not_equal, ne) X(less, lt) X(less_equal, le) X(greater, gt) X(greater_equal, ge)           \
+          X(mod, remainder) X(bitwise_left_shift, left_shift) X(bitwise_right_shift, right_shift)
 #define X(alias, name) \
   inline Tensor alias(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_ALIASES(X)
 #undef X
 #undef CERMET_ALIASES
-#define CERMET_ALIASES(X)                                                                          \
-  X(negative, neg) X(absolute, abs) X(arcsin, asin) X(arccos, acos) X(arctan, atan)                \
-  X(arcsinh, asinh) X(arccosh, acosh) X(arctanh, atanh) X(invert, bitwise_not) X(rint, round)
+#define CERMET_ALIASES(X)                                                            \
+  X(negative, neg)                                                                   \
+  X(absolute, abs) X(arcsin, asin) X(arccos, acos) X(arctan, atan) X(arcsinh, asinh) \
+      X(arccosh, acosh) X(arctanh, atanh) X(invert, bitwise_not) X(rint, round)
 #define X(alias, name) \
   inline Tensor alias(const Tensor& x, CERMET_HERE) { return name(x, where); }
 CERMET_ALIASES(X)
@@ -133,37 +142,47 @@ CERMET_ALIASES(X)
 #undef CERMET_ALIASES
 
 // --- reductions: as the methods
-#define CERMET_REDUCTIONS(X) X(sum) X(mean) X(prod) X(amax) X(amin) X(max) X(min) X(any) X(all) X(logsumexp)
-#define X(name)                                                                                    \
-  inline Tensor name(const Tensor& x, const Axes& dim = {}, bool keepdim = false, CERMET_HERE) {   \
-    return x.name(dim, keepdim, where);                                                            \
+#define CERMET_REDUCTIONS(X) \
+  X(sum) X(mean) X(prod) X(amax) X(amin) X(max) X(min) X(any) X(all) X(logsumexp)
+#define X(name)                                                                                  \
+  inline Tensor name(const Tensor& x, const Axes& dim = {}, bool keepdim = false, CERMET_HERE) { \
+    return x.name(dim, keepdim, where);                                                          \
   }
 CERMET_REDUCTIONS(X)
 #undef X
 #undef CERMET_REDUCTIONS
-inline Tensor var(const Tensor& x, const Axes& dim = {}, int64_t correction = 1, bool keepdim = false, CERMET_HERE) {
+inline Tensor var(const Tensor& x, const Axes& dim = {}, int64_t correction = 1,
+                  bool keepdim = false, CERMET_HERE) {
   return x.var(dim, correction, keepdim, where);
 }
-inline Tensor std(const Tensor& x, const Axes& dim = {}, int64_t correction = 1, bool keepdim = false, CERMET_HERE) {
+inline Tensor std(const Tensor& x, const Axes& dim = {}, int64_t correction = 1,
+                  bool keepdim = false, CERMET_HERE) {
   return x.std(dim, correction, keepdim, where);
 }
-inline Tensor argmax(const Tensor& x, std::optional<int64_t> dim = std::nullopt, bool keepdim = false, CERMET_HERE) {
+inline Tensor argmax(const Tensor& x, std::optional<int64_t> dim = std::nullopt,
+                     bool keepdim = false, CERMET_HERE) {
   return x.argmax(dim, keepdim, where);
 }
-inline Tensor argmin(const Tensor& x, std::optional<int64_t> dim = std::nullopt, bool keepdim = false, CERMET_HERE) {
+inline Tensor argmin(const Tensor& x, std::optional<int64_t> dim = std::nullopt,
+                     bool keepdim = false, CERMET_HERE) {
   return x.argmin(dim, keepdim, where);
 }
 inline Tensor softmax(const Tensor& x, int64_t dim, CERMET_HERE) { return x.softmax(dim, where); }
-inline Tensor log_softmax(const Tensor& x, int64_t dim, CERMET_HERE) { return x.log_softmax(dim, where); }
+inline Tensor log_softmax(const Tensor& x, int64_t dim, CERMET_HERE) {
+  return x.log_softmax(dim, where);
+}
 inline Tensor cumsum(const Tensor& x, int64_t dim, CERMET_HERE) { return x.cumsum(dim, where); }
 inline Tensor cumprod(const Tensor& x, int64_t dim, CERMET_HERE) { return x.cumprod(dim, where); }
 
 // --- products
-Tensor matmul(const Tensor& a, const Tensor& b, CERMET_HERE);  // vectors, matrices, broadcast batches
-Tensor dot(const Tensor& a, const Tensor& b, CERMET_HERE);     // NumPy's rule: sums over a's last and b's last but one axis
-Tensor outer(const Tensor& a, const Tensor& b, CERMET_HERE);   // of vectors
+Tensor matmul(const Tensor& a, const Tensor& b,
+              CERMET_HERE);  // vectors, matrices, broadcast batches
+Tensor dot(const Tensor& a, const Tensor& b,
+           CERMET_HERE);  // NumPy's rule: sums over a's last and b's last but one axis
+Tensor outer(const Tensor& a, const Tensor& b, CERMET_HERE);  // of vectors
 Tensor tensordot(const Tensor& a, const Tensor& b, int64_t dims = 2, CERMET_HERE);
-Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b, CERMET_HERE);
+Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b,
+                 CERMET_HERE);
 
 // --- putting together and taking apart
 Tensor cat(std::span<const Tensor> tensors, int64_t dim = 0, CERMET_HERE);
@@ -185,17 +204,28 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sizes, int64_t dim = 0, C
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim = 0, CERMET_HERE);
 
 // --- views, padding, selecting
-inline Tensor reshape(const Tensor& x, const Shape& shape, CERMET_HERE) { return x.reshape(shape, where); }
-inline Tensor permute(const Tensor& x, const Dims& order, CERMET_HERE) { return x.permute(order, where); }
+inline Tensor reshape(const Tensor& x, const Shape& shape, CERMET_HERE) {
+  return x.reshape(shape, where);
+}
+inline Tensor permute(const Tensor& x, const Dims& order, CERMET_HERE) {
+  return x.permute(order, where);
+}
 inline Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1, CERMET_HERE) {
   return x.transpose(dim0, dim1, where);
 }
 inline Tensor squeeze(const Tensor& x, CERMET_HERE) { return x.squeeze(where); }
-inline Tensor unsqueeze(const Tensor& x, int64_t dim, CERMET_HERE) { return x.unsqueeze(dim, where); }
-inline Tensor expand_dims(const Tensor& x, int64_t axis, CERMET_HERE) { return x.unsqueeze(axis, where); }
-inline Tensor broadcast_to(const Tensor& x, const Shape& shape, CERMET_HERE) { return x.broadcast_to(shape, where); }
+inline Tensor unsqueeze(const Tensor& x, int64_t dim, CERMET_HERE) {
+  return x.unsqueeze(dim, where);
+}
+inline Tensor expand_dims(const Tensor& x, int64_t axis, CERMET_HERE) {
+  return x.unsqueeze(axis, where);
+}
+inline Tensor broadcast_to(const Tensor& x, const Shape& shape, CERMET_HERE) {
+  return x.broadcast_to(shape, where);
+}
 inline Tensor flip(const Tensor& x, const Axes& dims, CERMET_HERE) { return x.flip(dims, where); }
-// (before, after) for each axis, from the last one backwards, as in PyTorch; negative counts cut off.
+// (before, after) for each axis, from the last one backwards, as in PyTorch; negative counts cut
+// off.
 Tensor pad(const Tensor& x, const Dims& padding, const Scalar& value = 0, CERMET_HERE);
 Tensor tril(const Tensor& x, int64_t diagonal = 0, CERMET_HERE);
 Tensor triu(const Tensor& x, int64_t diagonal = 0, CERMET_HERE);
@@ -203,21 +233,29 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index, CERMET_HERE);
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index, CERMET_HERE);
 Tensor take(const Tensor& x, const Tensor& index, CERMET_HERE);
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source);
-Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE);
-Tensor one_hot(const Tensor& x, int64_t classes, CERMET_HERE);  // int64 [..., classes]; x must be in [0, classes)
+Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
+                   CERMET_HERE);
+Tensor one_hot(const Tensor& x, int64_t classes,
+               CERMET_HERE);  // int64 [..., classes]; x must be in [0, classes)
 Tensor argsort(const Tensor& x, int64_t dim = -1, bool descending = false, CERMET_HERE);
 Tensor sort(const Tensor& x, int64_t dim = -1, bool descending = false, CERMET_HERE);  // values
 
 // --- neural networks
 // x [N,C,H,W] with weight [O,C/groups,kh,kw] -> [N,O,H',W']; bias [O] or undefined.
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = Tensor(), const Dims& stride = {1, 1},
-              const Dims& padding = {0, 0}, const Dims& dilation = {1, 1}, int64_t groups = 1, CERMET_HERE);
-// stride defaults to the window. Padding counts as -infinity for max, and as 0 for avg (counted in the mean, as in PyTorch).
-Tensor max_pool2d(const Tensor& x, const Dims& window, const Dims& stride = {}, const Dims& padding = {0, 0}, CERMET_HERE);
-Tensor avg_pool2d(const Tensor& x, const Dims& window, const Dims& stride = {}, const Dims& padding = {0, 0}, CERMET_HERE);
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = Tensor(), CERMET_HERE);  // x @ weight.T + bias
-Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight = Tensor(), const Tensor& bias = Tensor(),
-                  double eps = 1e-5, CERMET_HERE);  // over the last `axes` axes
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = Tensor(),
+              const Dims& stride = {1, 1}, const Dims& padding = {0, 0},
+              const Dims& dilation = {1, 1}, int64_t groups = 1, CERMET_HERE);
+// stride defaults to the window. Padding counts as -infinity for max, and as 0 for avg (counted in
+// the mean, as in PyTorch).
+Tensor max_pool2d(const Tensor& x, const Dims& window, const Dims& stride = {},
+                  const Dims& padding = {0, 0}, CERMET_HERE);
+Tensor avg_pool2d(const Tensor& x, const Dims& window, const Dims& stride = {},
+                  const Dims& padding = {0, 0}, CERMET_HERE);
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = Tensor(),
+              CERMET_HERE);  // x @ weight.T + bias
+Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight = Tensor(),
+                  const Tensor& bias = Tensor(), double eps = 1e-5,
+                  CERMET_HERE);  // over the last `axes` axes
 // Mean over the batch of -log_softmax(logits)[target]; logits [N,C], target int64 [N].
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, CERMET_HERE);
 Tensor mse_loss(const Tensor& x, const Tensor& target, CERMET_HERE);

@@ -1,16 +1,18 @@
 #pragma once
 // Tensor: a lazy n-dimensional array.
 //
-// A Tensor is a value: copying it copies a handle, as in PyTorch. Operations record an expression; nothing is computed until
-// realize(), data(), span(), item(), to_vector() or printing asks for elements. Everything recorded until then is compiled
-// as one program: call cermet::realize({x, y, z}) to get several results out of one.
+// A Tensor is a value: copying it copies a handle, as in PyTorch. Operations record an expression;
+// nothing is computed until realize(), data(), span(), item(), to_vector() or printing asks for
+// elements. Everything recorded until then is compiled as one program: call cermet::realize({x, y,
+// z}) to get several results out of one.
 //
-// Names, argument orders, dtype promotion and broadcasting are PyTorch's; NumPy's names are aliases. Shape and dtype mistakes
-// are thrown by the call that makes them, as cermet::Error with the file and line of that call.
+// Names, argument orders, dtype promotion and broadcasting are PyTorch's; NumPy's names are
+// aliases. Shape and dtype mistakes are thrown by the call that makes them, as cermet::Error with
+// the file and line of that call.
 //
-// Laziness and shared memory: memory borrowed with from_blob() or borrow() is read when a result is realized, not when the
-// operation is recorded. After `y = t + 1; array[0] = 99;` with t borrowed from array, y sees 99. Take t.clone() for a
-// snapshot; tensor(span) copies at once.
+// Laziness and shared memory: memory borrowed with from_blob() or borrow() is read when a result is
+// realized, not when the operation is recorded. After `y = t + 1; array[0] = 99;` with t borrowed
+// from array, y sees 99. Take t.clone() for a snapshot; tensor(span) copies at once.
 
 #include <functional>
 #include <memory>
@@ -29,8 +31,8 @@ namespace cermet {
 
 class Tensor;
 
-// A C++ number next to a tensor. It takes part in promotion by its kind only (bool < integer < float), as in PyTorch:
-// float32 tensor * 2.0 is float32, int64 tensor * 2.0 is float32.
+// A C++ number next to a tensor. It takes part in promotion by its kind only (bool < integer <
+// float), as in PyTorch: float32 tensor * 2.0 is float32, int64 tensor * 2.0 is float32.
 class Scalar {
  public:
   template <class T>
@@ -44,8 +46,9 @@ class Scalar {
       value_ = double(value);
   }
   DTypeKind kind() const {
-    return value_.index() == 0 ? DTypeKind::Bool
-                               : value_.index() == 1 ? DTypeKind::Signed : DTypeKind::Float;
+    return value_.index() == 0   ? DTypeKind::Bool
+           : value_.index() == 1 ? DTypeKind::Signed
+                                 : DTypeKind::Float;
   }
   bool is_float() const { return value_.index() == 2; }
   double to_double() const;
@@ -55,7 +58,8 @@ class Scalar {
   std::variant<bool, int64_t, double> value_;
 };
 
-// An argument that is a tensor or a number, and the place in the user's program where it was passed.
+// An argument that is a tensor or a number, and the place in the user's program where it was
+// passed.
 class Operand {
  public:
   Operand(const Tensor& tensor, SourceLocation where = SourceLocation::current());  // NOLINT
@@ -84,17 +88,18 @@ struct Ellipsis {};
 struct NewAxis {};
 inline constexpr Ellipsis ellipsis{};
 inline constexpr NewAxis newaxis{};
-// One part of x[...]: an integer, a slice, newaxis, ellipsis, or a tensor of positions (integers) or a mask (not yet supported).
+// One part of x[...]: an integer, a slice, newaxis, ellipsis, or a tensor of positions (integers)
+// or a mask (not yet supported).
 using Index = std::variant<int64_t, Slice, NewAxis, Ellipsis, std::shared_ptr<const Tensor>>;
 
 // Axes as an argument: 1, {0, 2}, or none for all.
 class Axes {
  public:
   Axes() = default;
-  Axes(int64_t axis) : list_(Dims{axis}) {}  // NOLINT
-  Axes(int axis) : Axes(int64_t(axis)) {}    // NOLINT
+  Axes(int64_t axis) : list_(Dims{axis}) {}                         // NOLINT
+  Axes(int axis) : Axes(int64_t(axis)) {}                           // NOLINT
   Axes(std::initializer_list<int64_t> axes) : list_(Dims(axes)) {}  // NOLINT
-  Axes(const Dims& axes) : list_(axes) {}    // NOLINT
+  Axes(const Dims& axes) : list_(axes) {}                           // NOLINT
   bool all() const { return !list_; }
   const Dims& list() const { return *list_; }
 
@@ -132,9 +137,10 @@ class Tensor {
   // A copy of the elements, row-major. T must be the tensor's dtype.
   template <Element T>
   std::vector<T> to_vector(CERMET_HERE) const;
-  // The memory of the first element, after realize(). Writes through it are seen by this tensor and its views when they are next
-  // realized; what was realized before keeps its elements. Elements lie at strides(). Error for a tensor that requires
-  // grad (take detach() first) and for one on a GPU (take cpu() first). Valid while this tensor or a view of it lives.
+  // The memory of the first element, after realize(). Writes through it are seen by this tensor and
+  // its views when they are next realized; what was realized before keeps its elements. Elements
+  // lie at strides(). Error for a tensor that requires grad (take detach() first) and for one on a
+  // GPU (take cpu() first). Valid while this tensor or a view of it lives.
   template <Element T>
   T* data(CERMET_HERE) const;
   // The same as a span of numel() elements; Error if the tensor is not contiguous.
@@ -149,15 +155,15 @@ class Tensor {
 
   // --- gradients
   bool requires_grad() const;
-  // Makes this tensor a leaf whose gradient backward() accumulates. Error for integers and for results of operations that
-  // require grad already.
+  // Makes this tensor a leaf whose gradient backward() accumulates. Error for integers and for
+  // results of operations that require grad already.
   Tensor& set_requires_grad(bool value = true, CERMET_HERE);
   bool is_leaf() const;
   // The accumulated gradient of a leaf; an undefined Tensor before the first backward().
   Tensor grad() const;
   void set_grad(const Tensor& grad, CERMET_HERE);
-  // Adds the gradient of this tensor, which must have one element unless `gradient` is given, to grad() of every leaf below
-  // it. A second call throws, unless the first had retain_graph.
+  // Adds the gradient of this tensor, which must have one element unless `gradient` is given, to
+  // grad() of every leaf below it. A second call throws, unless the first had retain_graph.
   void backward(const Tensor& gradient = Tensor(), bool retain_graph = false, CERMET_HERE) const;
   Tensor detach(CERMET_HERE) const;  // shares memory, no gradient
 
@@ -165,23 +171,25 @@ class Tensor {
   Tensor operator[](int64_t i) const { return select(0, i); }
   Tensor index(const std::vector<Index>& parts, CERMET_HERE) const;
   Tensor select(int64_t dim, int64_t i, CERMET_HERE) const;
-  Tensor slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step = 1, CERMET_HERE) const;
+  Tensor slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
+               int64_t step = 1, CERMET_HERE) const;
   Tensor narrow(int64_t dim, int64_t start, int64_t length, CERMET_HERE) const;
-  Tensor reshape(const Shape& shape, CERMET_HERE) const;  // one extent may be -1; a view if strides allow it
-  Tensor view(const Shape& shape, CERMET_HERE) const;     // Error where reshape would not be a view
+  Tensor reshape(const Shape& shape,
+                 CERMET_HERE) const;  // one extent may be -1; a view if strides allow it
+  Tensor view(const Shape& shape, CERMET_HERE) const;  // Error where reshape would not be a view
   Tensor flatten(int64_t start_dim = 0, int64_t end_dim = -1, CERMET_HERE) const;
   Tensor permute(const Dims& order, CERMET_HERE) const;
   Tensor transpose(int64_t dim0, int64_t dim1, CERMET_HERE) const;
   Tensor swapaxes(int64_t axis0, int64_t axis1, CERMET_HERE) const;
-  Tensor t(CERMET_HERE) const;      // of a matrix
-  Tensor T(CERMET_HERE) const;      // all axes reversed, as in NumPy
+  Tensor t(CERMET_HERE) const;                           // of a matrix
+  Tensor T(CERMET_HERE) const;                           // all axes reversed, as in NumPy
   Tensor expand(const Shape& shape, CERMET_HERE) const;  // -1 keeps an extent
   Tensor broadcast_to(const Shape& shape, CERMET_HERE) const;
   Tensor squeeze(CERMET_HERE) const;
   Tensor squeeze(int64_t dim, CERMET_HERE) const;
   Tensor unsqueeze(int64_t dim, CERMET_HERE) const;
   Tensor diagonal(int64_t offset = 0, int64_t dim1 = 0, int64_t dim2 = 1, CERMET_HERE) const;
-  Tensor flip(const Axes& dims, CERMET_HERE) const;        // a new tensor, as in PyTorch
+  Tensor flip(const Axes& dims, CERMET_HERE) const;  // a new tensor, as in PyTorch
   Tensor unfold(int64_t dim, int64_t size, int64_t step, CERMET_HERE) const;
 
   // --- copies and conversions
@@ -195,7 +203,8 @@ class Tensor {
   Tensor cpu(CERMET_HERE) const;
   Tensor bitcast(DType dtype, CERMET_HERE) const;
 
-  // --- elementwise: one method for each row of the op table; x.where(condition, y) is the exception
+  // --- elementwise: one method for each row of the op table; x.where(condition, y) is the
+  // exception
 #define CERMET_METHOD1(name) Tensor name(CERMET_HERE) const;
 #define CERMET_METHOD2(name) Tensor name(const Operand& other) const;
 #define CERMET_METHOD3(name)
@@ -216,7 +225,8 @@ class Tensor {
   Tensor prod(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor amax(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor amin(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
-  Tensor max(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;  // values only; positions by argmax
+  Tensor max(const Axes& dim = {}, bool keepdim = false,
+             CERMET_HERE) const;  // values only; positions by argmax
   Tensor min(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor any(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor all(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
@@ -239,8 +249,9 @@ class Tensor {
   Tensor scatter_add(int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE) const;
   Tensor argsort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;
 
-  // --- in place: views of this tensor and tensors that share its memory see the new elements. Error on a leaf that
-  // requires grad, outside of no_grad, and where the result's kind does not fit this dtype.
+  // --- in place: views of this tensor and tensors that share its memory see the new elements.
+  // Error on a leaf that requires grad, outside of no_grad, and where the result's kind does not
+  // fit this dtype.
   Tensor& add_(const Operand& other);
   Tensor& sub_(const Operand& other);
   Tensor& mul_(const Operand& other);

@@ -7,6 +7,9 @@ function(cermet_warnings target)
   # clang blames us for what libstdc++'s stable_sort calls.
   target_compile_options(${target} PRIVATE
                          $<$<CXX_COMPILER_ID:Clang>:-Wno-deprecated-declarations>)
+  # g++ 12 takes the inline storage of SmallVector for uninitialised, and for its only storage.
+  target_compile_options(${target} PRIVATE
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-array-bounds>)
   # gcc's own manual: sanitizers make it warn about paths that are not there.
   if(CERMET_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
