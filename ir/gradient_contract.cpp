@@ -17,24 +17,29 @@ namespace {
 
 constexpr size_t spatial = 3;  // the first spatial axis of [G,N,C,spatial...]
 
-// step - 1 zeros after each element but the last of the axis.
-Value dilate(const Value& x, int64_t axis, int64_t step) {
-  if (step == 1) return x;
+// Puts step - 1 zeros after each element of the spatial axes. All axes are merged by one reshape,
+// so that the view has two levels whatever their number.
+Value dilate(const Value& x, const Dims& steps) {
+  Value spaced = x;
   Shape shape = x->shape;
-  shape[size_t(axis)] *= step;
-  const Value spaced = pad(unsqueeze(x, axis + 1), axis + 1, 0, step - 1);
-  return pad(reshape(spaced, shape), axis, 0, 1 - step);
+  for (size_t s = steps.size(); s-- > 0;) {
+    if (steps[s] == 1) continue;
+    const int64_t axis = int64_t(spatial + s);
+    spaced = pad(unsqueeze(spaced, axis + 1), axis + 1, 0, steps[s] - 1);
+    shape[spatial + s] *= steps[s];
+  }
+  return reshape(spaced, shape);
 }
 
 Value conv_input_adjoint(const Node& x, const Value& w, const ConvAttr& attr, const Value& dy) {
-  Value input = dy, window = transpose(w, 1, 2);
+  Value input = dilate(dy, attr.stride), window = transpose(w, 1, 2);
   for (size_t s = 0; s < attr.stride.size(); ++s) {
-    const int64_t axis = int64_t(spatial + s);
-    const int64_t reach = (w->shape[spatial + s] - 1) * attr.dilation[s];
-    input = dilate(input, axis, attr.stride[s]);
-    const int64_t unreached = x.shape[spatial + s] - input->shape[spatial + s];
-    input = pad(input, axis, reach, unreached);
-    window = flip(window, axis);
+    const size_t axis = spatial + s;
+    const int64_t reach = (w->shape[axis] - 1) * attr.dilation[s];
+    // Negative where it cuts off zeros that follow the last element.
+    const int64_t unreached = x.shape[axis] - input->shape[axis];
+    input = pad(input, int64_t(axis), reach, unreached);
+    window = flip(window, int64_t(axis));
   }
   return conv(input, window, Dims(attr.stride.size(), 1), attr.dilation);
 }
