@@ -124,8 +124,16 @@ Tensor isfinite(const Tensor& x, SourceLocation where) {
   });
 }
 
+// Not maximum and minimum, which give each operand half of the slope where they are equal: PyTorch's slope is 1 there.
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
-  return minimum(maximum(Operand(x, min.where()), min), max);
+  return result_of(min.where(), [&] {
+    const Operand self(x, min.where());
+    const Operand* operands[] = {&self, &min, &max};
+    const DType dtype = result_type(operands);
+    const ir::Value v = operand_value(self, dtype), low = operand_value(min, dtype), high = operand_value(max, dtype);
+    const ir::Value above = ir::where(ir::lt(v, low), low, v);
+    return ir::where(ir::lt(high, above), high, above);
+  });
 }
 Tensor Tensor::clamp(const Operand& min, const Operand& max) const {
   return cermet::clamp(*this, min, max);
@@ -138,10 +146,11 @@ Tensor rsqrt(const Tensor& x, SourceLocation where) {
   return div(Operand(1.0, where), sqrt(x, where));
 }
 Tensor reciprocal(const Tensor& x, SourceLocation where) { return div(Operand(1.0, where), x); }
+// NaN stays, and the slope at 0 is 0, as in PyTorch.
 Tensor relu(const Tensor& x, SourceLocation where) {
   return result_of(where, [&] {
     const ir::Value v = value_of(x), zero = ir::zeros_like(v);
-    return ir::where(ir::lt(v, zero), zero, v);
+    return ir::where(ir::le(v, zero), zero, v);
   });
 }
 
