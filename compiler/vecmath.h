@@ -10,8 +10,7 @@
 //     CERMET_VECMATH_REPORT=1;
 //   - special values as in C99's Annex F: NaN, infinities, zeros with their signs, domain errors;
 //   - no branch, no table, and no call but those of helpers in rare cases; the default rounding
-//   mode
-//     is assumed, and that nothing reorders or contracts floating-point operations.
+//     mode is assumed, and that nothing reorders or contracts floating-point operations.
 //
 // The method is the same everywhere: reduce the argument, with the error of the reduction known;
 // evaluate a minimax polynomial (tools/vecmath/remez.py) that leaves the leading terms exact; and

@@ -78,7 +78,7 @@ typename B::Value asinh(B& b, typename B::Value v) {
   const Number<B> rest = square / (square_root(square + 1.0) + 1.0);
   const Pair<B> u = two_sum(x, rest);
   const Number<B> low = choose(large, 0.0, u.low),
-                  extra = choose(large, size.same(1.0), size.same(0.0));
+                  extra = choose(large, size.same(1 / log_table(size).unit), size.same(0.0));
   return with_sign_of(log1p_sum<B>(choose(large, size, u.high), &low, &extra), given).value;
 }
 
@@ -95,7 +95,7 @@ typename B::Value acosh(B& b, typename B::Value v) {
       ((sum.high - back.high) - back.low + (sum.low + square.low)) / (root + root);
   const Pair<B> u = two_sum(root, y);
   const Number<B> low = choose(large | !(root > 0.0), 0.0, u.low + error);
-  const Number<B> extra = choose(large, given.same(1.0), given.same(0.0));
+  const Number<B> extra = choose(large, given.same(1 / log_table(given).unit), given.same(0.0));
   const Number<B> result = log1p_sum<B>(choose(large, given, u.high), &low, &extra);
   return choose(given < 1.0, quiet_nan, result).value;
 }

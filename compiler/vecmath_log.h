@@ -20,10 +20,10 @@
 namespace cermet::compiler::vecmath {
 
 struct LogTable {
-  int64_t root_half;       // the bits of sqrt(1/2)
-  int64_t upper;           // mask of the upper half of the significand
-  double denormal_digits;  // 2^this makes a denormal normal
-  double lost_one;         // above 2^this, 1 + x is as good as x to log1p
+  int64_t root_half;  // the bits of sqrt(1/2)
+  int64_t upper;      // mask of the upper half of the significand
+  int64_t lost_one;   // above 2^this, 1 + x is as good as x to log1p
+  double unit;        // of k as a float
   double ln2_high, ln2_low;
   double log2e_high, log2e_low;
   double log10e_high, log10e_low;
@@ -39,8 +39,8 @@ inline constexpr double log_r_f64[] = {
     0x1.7462ba9c3d365p-3, 0x1.39fdaa7e32c26p-3, 0x1.2b607306234afp-3};
 inline constexpr LogTable log_f32 = {.root_half = 0x3f3504f3,
                                      .upper = -0x1000,
-                                     .denormal_digits = 25,
                                      .lost_one = 30,
+                                     .unit = 0x1p-23,
                                      .ln2_high = 0x1.63p-1,
                                      .ln2_low = -0x1.bd0106p-13,
                                      .log2e_high = 0x1.714p0,
@@ -52,8 +52,8 @@ inline constexpr LogTable log_f32 = {.root_half = 0x3f3504f3,
                                      .p = log_p_f32};
 inline constexpr LogTable log_f64 = {.root_half = 0x3fe6a09e667f3bcd,
                                      .upper = -0x100000000,
-                                     .denormal_digits = 54,
                                      .lost_one = 60,
+                                     .unit = 1,
                                      .ln2_high = 0x1.62e42feep-1,
                                      .ln2_low = 0x1.a39ef35793c76p-33,
                                      .log2e_high = 0x1.71547652p0,
@@ -69,8 +69,7 @@ const LogTable& log_table(Number<B> x) {
   return x.dtype() == DType::F32 ? log_f32 : log_f64;
 }
 
-// x = 2^k (1 + f) as above, for finite positive x; k is an integer, and denormals count as
-// 2^denormal_digits times x.
+// x = 2^k (1 + f) as above, for normal positive x. k stands where the exponent of a float does.
 template <class B>
 struct LogReduction {
   Number<B> f, k;
@@ -79,9 +78,17 @@ template <class B>
 LogReduction<B> reduce_log(Number<B> x) {
   const Format& f = format(x);
   const LogTable& table = log_table(x);
+  const int64_t significand = (int64_t(1) << f.mantissa) - 1;
   const Number<B> bits = x.bitcast(f.integer) - table.root_half;
-  const Number<B> m = (bits & ((int64_t(1) << f.mantissa) - 1)) + table.root_half;
-  return {m.bitcast(f.type) - 1.0, bits >> f.mantissa};
+  const Number<B> m = (bits & significand) + table.root_half;
+  return {m.bitcast(f.type) - 1.0, bits & ~significand};
+}
+
+// k as a float, in units of LogTable::unit: 32-bit lanes convert it where it stands.
+template <class B>
+Number<B> exponent_to_float(Number<B> k) {
+  if (k.dtype() == DType::I32) return k.cast(DType::F32);
+  return small_integer_to_f64(k >> binary64.mantissa);
 }
 
 // y of log(1 + f) = f + y.
@@ -94,11 +101,11 @@ Number<B> log_rest(Number<B> f) {
   return s * (half_square + z * polynomial(z, table.p)) - half_square;
 }
 
-// k log 2 + f + y.
+// k log 2 + f + y; k in units.
 template <class B>
 Number<B> log_sum(Number<B> f, Number<B> y, Number<B> k) {
   const LogTable& table = log_table(f);
-  return madd(k, table.ln2_high, f + madd(k, table.ln2_low, y));
+  return madd(k, table.ln2_high * table.unit, f + madd(k, table.ln2_low * table.unit, y));
 }
 
 // What log, log2 and log10 share: the reduction with denormals, `assemble(f, y, k)`, and the
@@ -106,26 +113,33 @@ Number<B> log_sum(Number<B> f, Number<B> y, Number<B> k) {
 template <class B, class F>
 typename B::Value log_of(B& b, typename B::Value v, F assemble) {
   const Number<B> x{&b, v};
-  const LogTable& table = log_table(x);
-  const Number<B> denormal = x < format(x).min_normal;
-  const LogReduction<B> e =
-      reduce_log(choose(denormal, x * std::ldexp(1, int(table.denormal_digits)), x));
-  const Number<B> k = small_integer_to_float(e.k);
-  const Number<B> y = assemble(e.f, log_rest(e.f), choose(denormal, k - table.denormal_digits, k));
-  const Number<B> positive =
-      choose(x < infinity, y, x);  // infinity and NaN are their own logarithms
-  return choose(x <= 0.0, choose(x < 0.0, x.same(quiet_nan), x.same(-infinity)), positive).value;
+  const Format& f = format(x);
+  const Number<B> bits = x.bitcast(f.integer), denormal = x < f.min_normal;
+  // With the exponent of one in place a denormal is 1 + x 2^(bias - 1).
+  const Number<B> one = x.same(1.0), scaled = (bits | one.bitcast(f.integer)).bitcast(f.type) - one;
+  const LogReduction<B> e = reduce_log(choose(denormal, scaled, x));
+  const Number<B> k = exponent_to_float(e.k);
+  const double digits = (f.bias - 1) / log_table(x).unit;
+  const Number<B> y = assemble(e.f, log_rest(e.f), choose(denormal, k - digits, k));
+  // Finite and positive: one signed comparison of the bits, moved so that those come first.
+  const uint64_t move = ~uint64_t(f.sign);
+  const Number<B> proper = bits + move < bits.same(uint64_t(f.exponent) + move);
+  // Infinity with the sign of x, or NaN, plus infinity: NaN for negative x.
+  const Number<B> rest = (bits | f.exponent).bitcast(f.type) + infinity;
+  return choose(proper, y, choose(x == 0.0, -infinity, rest)).value;
 }
 
-// (f + y) c + k ck for constants in two parts each.
+// (f + y) c + k ck for constants in two parts each; k in units.
 template <class B>
 Number<B> log_scaled(Number<B> f, Number<B> y, Number<B> k, double c_high, double c_low,
                      double ck_high, double ck_low) {
   const Format& fmt = format(f);
-  const Number<B> high = (f.bitcast(fmt.integer) & log_table(f).upper).bitcast(fmt.type);
+  const LogTable& table = log_table(f);
+  const Number<B> high = (f.bitcast(fmt.integer) & table.upper).bitcast(fmt.type);
   const Number<B> low = (f - high) + y;
-  const Number<B> rest = madd(k, ck_low, madd(low + high, c_low, low * c_high));
-  const Number<B> product = high * c_high, whole = k * ck_high, sum = whole + product;
+  const Number<B> rest = madd(k, ck_low * table.unit, madd(low + high, c_low, low * c_high));
+  const Number<B> product = high * c_high, whole = k * (ck_high * table.unit),
+                  sum = whole + product;
   return sum + (rest + ((whole - sum) + product));
 }
 
@@ -149,21 +163,20 @@ typename B::Value log10(B& b, typename B::Value x) {
   });
 }
 
-// log(1 + x + x_low) + k0 log 2 for x > -1, x_low a small correction and k0 a float; right for x =
+// log(1 + x + x_low) + k0 log 2 for x > -1, x_low a small correction and k0 in units; right for x =
 // infinity too.
 template <class B>
 Number<B> log1p_sum(Number<B> x, const Number<B>* x_low, const Number<B>* k0) {
-  const Format& format_ = format(x);
+  const Format& f = format(x);
   const LogTable& table = log_table(x);
   const LogReduction<B> e = reduce_log(x + 1.0);
-  const Number<B> scale = power_of_two(e.k.same(0) - e.k, format_);
-  const Number<B> large = e.k > int64_t(table.lost_one);
-  const Number<B> f = choose(large, e.f, madd(x, scale, scale - 1.0));
-  Number<B> y = log_rest(f), k = small_integer_to_float(e.k);
-  if (x_low)
-    y = madd(choose(large, 0.0, *x_low * scale), f.same(1.0) - f, y);  // 1 / (1 + f) = 1 - f + ...
+  const Number<B> scale = ((int64_t(f.bias) << f.mantissa) - e.k).bitcast(f.type);
+  const Number<B> large = e.k > table.lost_one << f.mantissa;
+  const Number<B> m = choose(large, e.f, madd(x, scale, scale - 1.0));
+  Number<B> y = log_rest(m), k = exponent_to_float(e.k);
+  if (x_low) y = madd(choose(large, 0.0, *x_low * scale), 1.0 - m, y);  // 1 / (1 + m) = 1 - m + ...
   if (k0) k = k + *k0;
-  return choose(x < infinity, log_sum(f, y, k), x);
+  return choose(x < infinity, log_sum(m, y, k), x);
 }
 
 template <class B>

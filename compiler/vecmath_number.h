@@ -219,17 +219,10 @@ template <class B>
 Number<B> xor_bits(Number<B> x, Number<B> bits) {
   return (x.bitcast(bits.dtype()) ^ bits).bitcast(x.dtype());
 }
-// 2^n for a normal result; n is an integer of the float's width.
+// An i64 of magnitude below 2^51 as f64, without the conversion that only AVX-512 has: the bits of
+// 1.5 2^52 + k are those of 1.5 2^52 plus k.
 template <class B>
-Number<B> power_of_two(Number<B> n, const Format& f) {
-  return ((n + f.bias) << f.mantissa).bitcast(f.type);
-}
-
-// A signed integer of magnitude below 2^22 as the float of its width. 64-bit lanes avoid the
-// conversion that only AVX-512 has: the bits of round_magic + k are those of round_magic plus k.
-template <class B>
-Number<B> small_integer_to_float(Number<B> k) {
-  if (k.dtype() == DType::I32) return k.cast(DType::F32);
+Number<B> small_integer_to_f64(Number<B> k) {
   return (k + 0x4338000000000000).bitcast(DType::F64) - binary64.round_magic;
 }
 

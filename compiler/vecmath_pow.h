@@ -32,7 +32,7 @@ inline constexpr double pow_p_f64[] = {
 template <class B>
 Pair<B> log_pair(Number<B> x, Number<B> shift) {
   const LogReduction<B> e = reduce_log(x);
-  const Number<B> k = small_integer_to_float(e.k) + shift;
+  const Number<B> k = exponent_to_float(e.k) + shift;
   const Pair<B> d = two_sum(x.same(2.0), e.f);
   const Number<B> s = e.f / d.high;
   const Pair<B> back = two_product(s, d.high);
@@ -79,7 +79,7 @@ template <class B>
 Number<B> pow_short(Number<B> x, Number<B> y) {
   const LogReduction<B> e = reduce_log(x);
   const Number<B> s = e.f / (e.f + 2.0);
-  const Number<B> log2 = madd(polynomial(s * s, log2_short), s, small_integer_to_float(e.k));
+  const Number<B> log2 = madd(polynomial(s * s, log2_short), s, exponent_to_float(e.k));
   const Number<B> log2_x = choose(x < infinity, choose(x == 0.0, -infinity, log2), x);
   const Number<B> product = choose(x == 1.0, 0.0, y * log2_x);
   return exp2_short(at_most(at_least(product, -200.0), 200.0));
