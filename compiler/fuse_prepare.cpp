@@ -60,6 +60,20 @@ Value shorten(const ir::Node& node, std::span<const Value> operands) {
   return ir::mul(only_element(node, x, 0), only_element(node, operands[1], 1));
 }
 
+// A contraction reads each element of its operands many times, so a view that costs a division for each read (a padded image
+// under the windows of a convolution) is written out first. Nothing if both operands are plain.
+Value with_plain_operands(const ir::Node& node, std::span<const Value> operands) {
+  SmallVector<Value, 3> plain(operands);
+  bool changed = false;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    if (operands[i]->op != Op::View) continue;
+    if (ViewMap::compose(operand_map(node, i), operands[i]->view()).single()) continue;
+    plain[i] = ir::barrier(operands[i]);
+    changed = true;
+  }
+  return changed ? ir::with_operands(node, plain) : Value();
+}
+
 Value sort_last(const ir::Node& node, const Value& x) {
   const auto& attr = node.as<ir::SortAttr>();
   const int64_t last = int64_t(node.shape.size()) - 1;
@@ -113,9 +127,12 @@ Value simpler(const ir::Node& node, std::span<const Value> operands) {
   switch (node.op) {
     case Op::Reduce:
     case Op::ArgReduce:
-    case Op::Scan:
+    case Op::Scan: return shorten(node, operands);
     case Op::Dot:
-    case Op::Conv: return shorten(node, operands);
+    case Op::Conv: {
+      const Value shorter = shorten(node, operands);
+      return shorter ? shorter : with_plain_operands(node, operands);
+    }
     case Op::ArgSort: return sort_last(node, operands[0]);
     case Op::Gather: {
       constexpr int64_t fewer = 4;
