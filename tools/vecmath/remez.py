@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Derives the polynomial coefficients of compiler/vecmath_*.h.
 
-Each row of FITS names a function g on an interval and a weight w; the script finds the polynomial p of the given
-degree that minimises max |w (g - p)| by Remez' second algorithm (Cheney, Introduction to Approximation Theory,
-section 3.8), in 80-digit arithmetic. Coefficients are rounded from the lowest upwards, and the rest is fitted
-again after each rounding, so that the rounding of the large coefficients is made good by the small ones.
+Each row of FITS names a function g on an interval and a weight w; the script finds the polynomial p
+of the given degree that minimises max |w (g - p)| by Remez' second algorithm (Cheney, Introduction
+to Approximation Theory, section 3.8), in 80-digit arithmetic. Coefficients are rounded from the
+lowest upwards, and the rest is fitted again after each rounding, so that the rounding of the large
+coefficients is made good by the small ones.
 
-    pip install mpmath; python3 remez.py [name ...]      # prints C++ tables and the error as a power of two
+    pip install mpmath; python3 remez.py [name ...]   # C++ tables, and the error as a power of two
 """
 import struct
 import sys
@@ -29,7 +30,7 @@ def extrema(error):
 
 
 def remez(g, w, z, count, first):
-    """Coefficients of z^first ... z^(first+count-1) for samples g(z) with weight w(z), and the error reached."""
+    """Coefficients of z^first ... for samples g(z) with weight w(z), and the error reached."""
     step = (len(z) - 1) / mpf(count)
     nodes = [int(round(float(k * step))) for k in range(count + 1)]
     powers = [[x ** (first + j) for j in range(count)] for x in z]
@@ -43,7 +44,8 @@ def remez(g, w, z, count, first):
             rhs[row] = w[i] * g[i]
         solved = mp.lu_solve(a, rhs)
         c = [solved[j] for j in range(count)]
-        error = [w[i] * (g[i] - sum(c[j] * powers[i][j] for j in range(count))) for i in range(len(z))]
+        error = [w[i] * (g[i] - sum(x * power for x, power in zip(c, powers[i])))
+                 for i in range(len(z))]
         peaks = extrema(error)
         while len(peaks) > count + 1:  # drop the smaller end
             peaks.pop(0 if abs(error[peaks[0]]) < abs(error[peaks[-1]]) else -1)
@@ -67,11 +69,12 @@ def fit(g, w, low, high, degree, bits, refits):
     gs, ws = [g(x) for x in z], [abs(w(x)) for x in z]
     done = []
     while len(done) <= degree:
-        rest = [gs[i] - sum(c * z[i] ** k for k, c in enumerate(done)) for i in range(samples)]
+        rest = [y - sum(c * x ** k for k, c in enumerate(done)) for x, y in zip(z, gs)]
         c, error = remez(rest, ws, z, degree + 1 - len(done), len(done))
         keep = 1 if len(done) < refits else len(c)
         done += [rounded(x, bits) for x in c[:keep]]
-    error = max(ws[i] * abs(gs[i] - sum(c * z[i] ** k for k, c in enumerate(done))) for i in range(samples))
+    error = max(v * abs(y - sum(c * x ** k for k, c in enumerate(done)))
+                for x, y, v in zip(z, gs, ws))
     return done, error
 
 
@@ -90,14 +93,22 @@ exp2_g = lambda r: (mp.mpf(2) ** r - 1) / r
 log_g = lambda f: (mp.log1p(f) - f + f * f / 2) / f**3
 log_w = lambda f: f**3 / mp.log1p(f)
 logs_g = ROOT(lambda s: (2 * mp.atanh(s) / s - 2) / s**2)
-sin_g, sin_w = ROOT(lambda r: (mp.sin(r) / r - 1) / r**2), ROOT(lambda r: r**3 / mp.sin(r))
-cos_g, cos_w = ROOT(lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4), ROOT(lambda r: r**4 / mp.cos(r))
-tan_g, tan_w = ROOT(lambda r: (mp.tan(r) / r - 1) / r**2), ROOT(lambda r: r**3 / mp.tan(r))
-atan_g, atan_w = ROOT(lambda r: (mp.atan(r) / r - 1) / r**2), ROOT(lambda r: r**3 / mp.atan(r))
-asin_g, asin_w = ROOT(lambda r: (mp.asin(r) / r - 1) / r**2), ROOT(lambda r: r**3 / mp.asin(r))
-sinh_g, sinh_w = ROOT(lambda r: (mp.sinh(r) / r - 1) / r**2), ROOT(lambda r: r**3 / mp.sinh(r))
-tanh_g, tanh_w = ROOT(lambda r: (mp.tanh(r) / r - 1) / r**2), ROOT(lambda r: r**3 / mp.tanh(r))
-erf_g, erf_w = ROOT(lambda r: mp.erf(r) / r - 1), ROOT(lambda r: r / mp.erf(r))
+sin_g = ROOT(lambda r: (mp.sin(r) / r - 1) / r**2)
+sin_w = ROOT(lambda r: r**3 / mp.sin(r))
+cos_g = ROOT(lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4)
+cos_w = ROOT(lambda r: r**4 / mp.cos(r))
+tan_g = ROOT(lambda r: (mp.tan(r) / r - 1) / r**2)
+tan_w = ROOT(lambda r: r**3 / mp.tan(r))
+atan_g = ROOT(lambda r: (mp.atan(r) / r - 1) / r**2)
+atan_w = ROOT(lambda r: r**3 / mp.atan(r))
+asin_g = ROOT(lambda r: (mp.asin(r) / r - 1) / r**2)
+asin_w = ROOT(lambda r: r**3 / mp.asin(r))
+sinh_g = ROOT(lambda r: (mp.sinh(r) / r - 1) / r**2)
+sinh_w = ROOT(lambda r: r**3 / mp.sinh(r))
+tanh_g = ROOT(lambda r: (mp.tanh(r) / r - 1) / r**2)
+tanh_w = ROOT(lambda r: r**3 / mp.tanh(r))
+erf_g = ROOT(lambda r: mp.erf(r) / r - 1)
+erf_w = ROOT(lambda r: r / mp.erf(r))
 tail_g = lambda t: mp.log(mp.erfc(t)) / t + 1
 tail_w = lambda t: t * mp.erfc(t) / mp.erf(t)
 pow_g = ROOT(lambda s: (2 * mp.atanh(s) / s - 2 - 2 * s**2 / 3) / s**4)
