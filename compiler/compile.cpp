@@ -5,17 +5,14 @@
 #include "compiler/memory_plan.h"
 #include "compiler/program.h"
 #include "compiler/simplify.h"
-#include "compiler/split_reductions.h"
 
 namespace cermet::compiler {
 
 Program compile(const ir::Graph& graph, const Target& target) {
   // Algebra that is exact; removes what only autograd needs.
   const ir::Graph simple = simplify(graph);
-  // Long reductions with few results become two, so that threads have something to share.
-  const ir::Graph split = split_reductions(simple);
   // Nodes become kernels.
-  const KernelProgram kernels = fuse(split, target);
+  const KernelProgram kernels = fuse(simple, target);
   // Temporaries get their places in one arena.
   const MemoryPlan memory = plan_memory(kernels);
 

@@ -75,7 +75,8 @@ Engine::Engine(EngineOptions options)
     : options_(std::move(options)),
       allocator_(options_.allocator),
       threads_(options_.threads > 0 ? options_.threads : ThreadPool::default_threads()),
-      disk_cache_(options_.cache_directory, options_.cache_bytes) {}
+      disk_cache_(options_.cache_directory, options_.cache_bytes),
+      dump_stages_(dump_stages()) {}
 
 Engine::~Engine() = default;
 
@@ -176,7 +177,9 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(std::span<const ir::Value> 
     ++stats_.plan_misses;
   }
   auto plan = std::make_shared<Plan>();
-  plan->program = compiler::compile(make_graph(roots, request), target());
+  const ir::Graph graph = make_graph(roots, request);
+  if (!dump_stages_.empty()) dump(dump_stages_, graph, target());
+  plan->program = compiler::compile(graph, target());
   for (const compiler::Program::Launch& launch : plan->program.launches)
     plan->kernels.push_back(launch.kind == compiler::Kernel::Kind::Fused
                                 ? kernel_for(launch.kernel.function)

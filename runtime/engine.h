@@ -24,6 +24,7 @@
 #include "runtime/buffer.h"
 #include "runtime/code_arena.h"
 #include "runtime/disk_cache.h"
+#include "runtime/dump.h"
 #include "runtime/signature.h"
 #include "runtime/storage.h"
 #include "runtime/thread_pool.h"
@@ -89,6 +90,7 @@ class Engine {
   ThreadPool threads_;
   CodeArena arena_;
   DiskCache disk_cache_;
+  const std::vector<const compiler::Stage*> dump_stages_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles or runs
   std::unique_ptr<compiler::Target> target_;
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;
