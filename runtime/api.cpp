@@ -1,5 +1,7 @@
 #include "runtime/api.h"
 
+#include "ir/dynlib.h"
+
 namespace cermet {
 
 double Scalar::to_double() const {
@@ -68,9 +70,16 @@ Dims axes_of(std::string_view op, const Axes& axes, size_t rank) {
 }
 
 void expect_cpu(const Device& device) {
-  if (device.kind != Device::Kind::Cpu)
-    throw DeviceError(fmt::format("{} requested, but this build of Cermet has no CUDA backend",
-                                  to_string(device)));
+  if (device.kind == Device::Kind::Cpu) return;
+  constexpr const char* driver = "libcuda.so.1";
+  std::string why;
+  if (!ir::DynamicLibrary::try_open(driver, why))
+    throw DeviceError(fmt::format("{} requested, but the driver {} was not found: {}",
+                                  to_string(device), driver, why));
+  throw DeviceError(
+      fmt::format("{} requested, and {} is there, but this version of Cermet computes on the CPU "
+                  "only",
+                  to_string(device), driver));
 }
 
 }  // namespace runtime

@@ -12,7 +12,7 @@ namespace cermet {
 using runtime::located;
 using runtime::result_of;
 
-Options::Options(const char* text) {
+Options::Options(std::string_view text) {
   if (const auto type = parse_dtype(text))
     dtype = type;
   else

@@ -186,8 +186,8 @@ Tensor Tensor::rsqrt(SourceLocation where) const { return cermet::rsqrt(*this, w
 Tensor Tensor::reciprocal(SourceLocation where) const { return cermet::reciprocal(*this, where); }
 Tensor Tensor::relu(SourceLocation where) const { return cermet::relu(*this, where); }
 
-Tensor operator-(const Tensor& x) { return neg(x); }
-Tensor operator~(const Tensor& x) { return bitwise_not(x); }
-Tensor operator!(const Tensor& x) { return logical_not(x); }
+Tensor operator-(const Operand& x) { return neg(x.tensor(), x.where()); }
+Tensor operator~(const Operand& x) { return bitwise_not(x.tensor(), x.where()); }
+Tensor operator!(const Operand& x) { return logical_not(x.tensor(), x.where()); }
 
 }  // namespace cermet

@@ -204,10 +204,12 @@ Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Ten
       throw Error(fmt::format("layer_norm: {} axes of {}", axes, to_string(x.shape())));
     Dims list;
     for (int64_t d = x.dim() - axes; d < x.dim(); ++d) list.push_back(d);
-    const Tensor distance = x - x.mean(list, true, where);
-    Tensor y = distance / sqrt(mean(distance * distance, list, true, where) + eps);
-    if (weight.defined()) y = y * weight;
-    return bias.defined() ? y + bias : y;
+    const auto here = [&](const Tensor& t) { return Operand(t, where); };
+    const Tensor distance = sub(here(x), here(x.mean(list, true, where)));
+    const Tensor variance = square(distance, where).mean(list, true, where);
+    Tensor y = div(here(distance), here(sqrt(add(here(variance), eps), where)));
+    if (weight.defined()) y = mul(here(y), here(weight));
+    return bias.defined() ? add(here(y), here(bias)) : y;
   });
 }
 
@@ -216,14 +218,17 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, SourceLocation 
     if (logits.dim() != 2 || target.dim() != 1 || target.size(0) != logits.size(0))
       throw Error(fmt::format("cross_entropy: expects logits [N,C] and target [N], got {} and {}",
                               to_string(logits.shape()), to_string(target.shape())));
-    return -log_softmax(logits, 1, where)
-                .gather(1, target.unsqueeze(1, where), where)
-                .mean({}, false, where);
+    return neg(log_softmax(logits, 1, where)
+                   .gather(1, target.unsqueeze(1, where), where)
+                   .mean({}, false, where),
+               where);
   });
 }
 
 Tensor mse_loss(const Tensor& x, const Tensor& target, SourceLocation where) {
-  return runtime::located(where, [&] { return square(x - target, where).mean({}, false, where); });
+  return runtime::located(where, [&] {
+    return square(sub(Operand(x, where), Operand(target, where)), where).mean({}, false, where);
+  });
 }
 
 }  // namespace cermet

@@ -13,7 +13,10 @@ struct Options {
   Options() = default;
   Options(DType type) : dtype(type) {}             // NOLINT
   Options(const Device& where) : device(where) {}  // NOLINT
-  Options(const char* dtype_or_device);            // NOLINT: "float64", "cuda:0"
+  Options(std::string_view dtype_or_device);       // NOLINT: "float64", "cuda:0"
+  template <size_t N>
+  Options(const char (&dtype_or_device)[N])  // NOLINT
+      : Options(std::string_view(dtype_or_device)) {}
 };
 
 // Nested lists of numbers: tensor({{1, 2}, {3, 4}}). Whole numbers give int64, numbers with a point
@@ -38,26 +41,36 @@ Tensor tensor(std::initializer_list<NestedList> list, const Options& options = {
 Tensor tensor(const Scalar& value, const Options& options = {}, CERMET_HERE);
 // A copy of elements in memory, row-major; taken before the call returns.
 Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape, CERMET_HERE);
-template <Element T>
-Tensor tensor(std::span<const T> elements, const Shape& shape, CERMET_HERE) {
-  return tensor(std::as_bytes(elements), dtype_of<T>, shape, where);
+template <class T, size_t N>
+  requires Element<std::remove_const_t<T>>
+Tensor tensor(std::span<T, N> elements, const Shape& shape, CERMET_HERE) {
+  return tensor(std::as_bytes(elements), dtype_of<std::remove_const_t<T>>, shape, where);
+}
+template <class T, size_t N>
+  requires Element<std::remove_const_t<T>>
+Tensor tensor(std::span<T, N> elements, CERMET_HERE) {
+  return tensor(elements, {int64_t(elements.size())}, where);
 }
 template <Element T>
 Tensor tensor(const std::vector<T>& elements, const Shape& shape, CERMET_HERE) {
-  return tensor(std::span<const T>(elements), shape, where);
+  return tensor(std::span(elements), shape, where);
 }
 template <Element T>
 Tensor tensor(const std::vector<T>& elements, CERMET_HERE) {
-  return tensor(std::span<const T>(elements), {int64_t(elements.size())}, where);
+  return tensor(std::span(elements), where);
 }
 // Memory of the caller, shared both ways and read at realize (see tensor.h). `data` is the element
 // at index 0; strides count elements, may be negative, and are row-major if empty. `deleter` runs
 // when the memory is no longer used.
 Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides = {},
                  std::function<void()> deleter = {}, CERMET_HERE);
-template <Element T>
-Tensor borrow(std::span<T> elements, CERMET_HERE) {
+template <Element T, size_t N>
+Tensor borrow(std::span<T, N> elements, CERMET_HERE) {
   return from_blob(elements.data(), {int64_t(elements.size())}, dtype_of<T>, {}, {}, where);
+}
+template <Element T>
+Tensor borrow(std::vector<T>& elements, CERMET_HERE) {
+  return borrow(std::span(elements), where);
 }
 
 Tensor zeros(const Shape& shape, const Options& options = {}, CERMET_HERE);
@@ -106,14 +119,15 @@ Tensor gelu(const Tensor& x, bool tanh_approximation = false,
 Tensor silu(const Tensor& x, CERMET_HERE);
 Tensor softplus(const Tensor& x, CERMET_HERE);
 
-Tensor operator-(const Tensor& x);
-Tensor operator~(const Tensor& x);
-Tensor operator!(const Tensor& x);
-#define CERMET_OPERATORS(X)                                                                        \
-  X(+, add)                                                                                        \
-  X(-, sub) X(*, mul) X(/, div) X(%, remainder) X(&, bitwise_and) X(|, bitwise_or)                 \
-      X(^, bitwise_xor) X(<<, left_shift) X(>>, right_shift) X(<, lt) X(<=, le) X(>, gt) X(>=, ge) \
-          X(==, eq) X(!=, ne)
+Tensor operator-(const Operand& x);
+Tensor operator~(const Operand& x);
+Tensor operator!(const Operand& x);
+#define CERMET_OPERATORS(X)                                                                \
+  X(+, add)                                                                                \
+  X(-, sub)                                                                                \
+  X(*, mul) X(/, div) X(%, remainder) X(&, bitwise_and) X(|, bitwise_or) X(^, bitwise_xor) \
+      X(<<, left_shift) X(>>, right_shift) X(<, lt) X(<=, le) X(>, gt) X(>=, ge) X(==, eq) \
+          X(!=, ne)
 #define X(symbol, name) \
   inline Tensor operator symbol(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_OPERATORS(X)
@@ -123,18 +137,20 @@ CERMET_OPERATORS(X)
 // NumPy's names, and PyTorch's longer ones.
 #define CERMET_ALIASES(X)                                                                          \
   X(subtract, sub)                                                                                 \
-  X(multiply, mul) X(divide, div) X(true_divide, div) X(power, pow) X(arctan2, atan2) X(equal, eq) \
-      X(not_equal, ne) X(less, lt) X(less_equal, le) X(greater, gt) X(greater_equal, ge)           \
-          X(mod, remainder) X(bitwise_left_shift, left_shift) X(bitwise_right_shift, right_shift)
+  X(multiply, mul)                                                                                 \
+  X(divide, div) X(true_divide, div) X(power, pow) X(arctan2, atan2) X(equal, eq) X(not_equal, ne) \
+      X(less, lt) X(less_equal, le) X(greater, gt) X(greater_equal, ge) X(mod, remainder)          \
+          X(bitwise_left_shift, left_shift) X(bitwise_right_shift, right_shift)
 #define X(alias, name) \
   inline Tensor alias(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_ALIASES(X)
 #undef X
 #undef CERMET_ALIASES
-#define CERMET_ALIASES(X)                                                            \
-  X(negative, neg)                                                                   \
-  X(absolute, abs) X(arcsin, asin) X(arccos, acos) X(arctan, atan) X(arcsinh, asinh) \
-      X(arccosh, acosh) X(arctanh, atanh) X(invert, bitwise_not) X(rint, round)
+#define CERMET_ALIASES(X)                                                             \
+  X(negative, neg)                                                                    \
+  X(absolute, abs)                                                                    \
+  X(arcsin, asin) X(arccos, acos) X(arctan, atan) X(arcsinh, asinh) X(arccosh, acosh) \
+      X(arctanh, atanh) X(invert, bitwise_not) X(rint, round)
 #define X(alias, name) \
   inline Tensor alias(const Tensor& x, CERMET_HERE) { return name(x, where); }
 CERMET_ALIASES(X)

@@ -14,6 +14,7 @@
 // realized, not when the operation is recorded. After `y = t + 1; array[0] = 99;` with t borrowed
 // from array, y sees 99. Take t.clone() for a snapshot; tensor(span) copies at once.
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -77,6 +78,15 @@ class Operand {
   const Tensor* tensor_ = nullptr;
   std::optional<Scalar> scalar_;
   SourceLocation where_;
+};
+
+// An integer in x[i], and the place where it was written.
+struct Position {
+  int64_t value;
+  SourceLocation where;
+  template <std::integral T>
+  Position(T i, SourceLocation at = SourceLocation::current())  // NOLINT: implicit on purpose
+      : value(int64_t(i)), where(at) {}
 };
 
 // Python's start:stop:step; what is left out is nullopt.
@@ -168,7 +178,7 @@ class Tensor {
   Tensor detach(CERMET_HERE) const;  // shares memory, no gradient
 
   // --- views: share memory with this tensor
-  Tensor operator[](int64_t i) const { return select(0, i); }
+  Tensor operator[](const Position& i) const { return select(0, i.value, i.where); }
   Tensor index(const std::vector<Index>& parts, CERMET_HERE) const;
   Tensor select(int64_t dim, int64_t i, CERMET_HERE) const;
   Tensor slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
