@@ -98,7 +98,7 @@ struct Ellipsis {};
 struct NewAxis {};
 inline constexpr Ellipsis ellipsis{};
 inline constexpr NewAxis newaxis{};
-// One part of x[...]: an integer, a slice, newaxis, ellipsis, or a tensor of positions (integers)
+// One part of x[...]: an integer, a slice, newaxis, ellipsis, or a tensor of positions
 // or a mask (not yet supported).
 using Index = std::variant<int64_t, Slice, NewAxis, Ellipsis, std::shared_ptr<const Tensor>>;
 
