@@ -107,6 +107,12 @@ llvm::Value* any_lane(IRBuilder& b, llvm::Value* mask) {
   return lanes_of(mask) == 1 ? mask : b.CreateIsNotNull(mask_bits(b, mask));
 }
 
+llvm::Value* all_lanes(IRBuilder& b, llvm::Value* mask) {
+  if (lanes_of(mask) == 1) return mask;
+  llvm::Value* bits = mask_bits(b, mask);
+  return b.CreateICmpEQ(bits, llvm::Constant::getAllOnesValue(bits->getType()));
+}
+
 // Keeps x where the comparison is false, takes y where it is true or anything is NaN, and x again
 // where that is NaN.
 static llvm::Value* emit_extremum(IRBuilder& b, bool least, DType dtype, llvm::Value* x,
@@ -127,11 +133,7 @@ static llvm::Value* combine_halves(IRBuilder& b, Opcode op, DType dtype, llvm::V
 llvm::Value* emit_reduction(IRBuilder& b, Opcode op, DType dtype, llvm::Value* x) {
   const int lanes = lanes_of(x);
   if (op == Opcode::ReduceOr) return any_lane(b, x);
-  if (op == Opcode::ReduceAnd) {
-    if (lanes == 1) return x;
-    llvm::Value* bits = mask_bits(b, x);
-    return b.CreateICmpEQ(bits, llvm::Constant::getAllOnesValue(bits->getType()));
-  }
+  if (op == Opcode::ReduceAnd) return all_lanes(b, x);
   for (int half = lanes / 2; half >= 1; half /= 2) {
     llvm::SmallVector<int, 64> low, high;
     for (int i = 0; i < half; ++i) low.push_back(i), high.push_back(half + i);

@@ -17,8 +17,9 @@ llvm::Value* emit_elementwise(IRBuilder& b, loops::Opcode op, DType dtype,
 // ReduceAdd to ReduceAnd.
 llvm::Value* emit_reduction(IRBuilder& b, loops::Opcode op, DType dtype, llvm::Value* x);
 
-// Whether any lane of a mask is set, as i1.
+// Whether any, all lanes of a mask are set, as i1.
 llvm::Value* any_lane(IRBuilder& b, llvm::Value* mask);
+llvm::Value* all_lanes(IRBuilder& b, llvm::Value* mask);
 
 llvm::Value* emit_convert(IRBuilder& b, const Target& target, llvm::Value* x, DType from, DType to);
 llvm::Value* emit_bitcast(IRBuilder& b, llvm::Value* x, DType from, DType to);

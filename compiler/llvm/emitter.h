@@ -1,6 +1,7 @@
 #pragma once
 // The walk over one loops::Function. emit.cpp holds the structure: entry, blocks, loops;
-// emit_memory.cpp what touches memory; emit_elementwise.h the rest.
+// emit_memory.cpp loads and stores; emit_lanes.cpp what goes lane by lane; emit_elementwise.h the
+// rest.
 
 #include <llvm/IR/Module.h>
 
@@ -49,6 +50,11 @@ class Emitter {
   // Runs body in a block of its own, when `condition` is set; rarely: it is moved out of the way.
   void guarded(llvm::Value* condition, bool rarely, const std::function<void()>& body);
 
+  // yes() where the condition holds, else no(); both give a value, or null. `mostly`: whether it
+  // holds as a rule, the other path is moved out of the way.
+  llvm::Value* either(llvm::Value* condition, const std::function<llvm::Value*()>& yes,
+                      const std::function<llvm::Value*()>& no, bool mostly = true);
+
   llvm::Value* field(Field which);
   llvm::Value* load_constant(llvm::Type* type, llvm::Value* table, int64_t index, const char* name);
   llvm::Value* base(int32_t buffer);
@@ -57,7 +63,13 @@ class Emitter {
   void prepare_aliasing();
   // Adds what is known about a buffer to an access to it.
   template <class Access>
-  Access* annotate(Access* access, int32_t buffer);
+  Access* annotate(Access* access, int32_t buffer) {
+    describe(*access, buffer);
+    return access;
+  }
+  void describe(llvm::Instruction& access, int32_t buffer);
+  bool has_masked_moves(DType dtype) const;
+  bool has_masked_gathers(DType dtype) const;
   llvm::Value* from_memory(DType dtype, llvm::Value* x);
   llvm::Value* to_memory(DType dtype, llvm::Value* x);
   llvm::Value* emit_load(const loops::Instruction& i);
@@ -68,7 +80,19 @@ class Emitter {
   llvm::Value* emit_call(const loops::Instruction& i);
   llvm::Value* emit_scalar_call(const loops::Instruction& i, llvm::ArrayRef<llvm::Value*> x);
   llvm::Value* emit_vector_call(const loops::Instruction& i);
+
+  // Space that lives as long as the call; a vector put there; its lanes.
   llvm::AllocaInst* stack(llvm::Type* type, llvm::Align alignment);
+  llvm::Value* on_stack(llvm::Value* x);
+  llvm::Value* load_from_stack(llvm::Value* space, llvm::Type* type, llvm::Value* lane);
+  void store_to_stack(llvm::Value* space, llvm::Value* x, llvm::Value* lane);
+  // body(lane) in the order of the lanes, where the mask is set.
+  void for_each_set_lane(llvm::Value* mask, const std::function<void(llvm::Value* lane)>& body);
+  // Loads, or stores x, where the mask is set, one lane after the other.
+  using Position = std::function<llvm::Value*(llvm::Value* lane)>;
+  llvm::Value* load_lanes(const loops::Instruction& i, llvm::Value* mask, const Position& position);
+  void store_lanes(const loops::Instruction& i, llvm::Value* x, llvm::Value* mask,
+                   const Position& position);
 
   const loops::Function& function_;
   const Target& target_;
