@@ -57,5 +57,5 @@ function(cermet_test target)
     set(prefix "asan: ${target}: ")
   endif()
   catch_discover_tests(${target} TEST_PREFIX ${prefix}
-    PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED: " TIMEOUT 600 LABELS ${target})
+    PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED: " TIMEOUT 1200 LABELS ${target})
 endfunction()
