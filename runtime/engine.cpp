@@ -10,7 +10,7 @@
 #include "compiler/codegen.h"
 #include "compiler/llvm_module.h"
 #include "compiler/loops_text.h"
-
+#include "ir/check.h"
 #include "runtime/host_cpu.h"
 #include "runtime/sort.h"
 
@@ -149,7 +149,11 @@ std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
   }
   auto kernel = std::make_shared<Kernel>();
   kernel->code = arena_.place(blob);
-  kernel->entry = reinterpret_cast<compiler::KernelFunction>(kernel->code->entry(function.name));
+  // The name is no part of the text: code from the disk may have been made under another one.
+  CERMET_CHECK(blob.entries.size() == 1, "the code of kernel {} has {} functions", function.name,
+               blob.entries.size());
+  kernel->entry =
+      reinterpret_cast<compiler::KernelFunction>(kernel->code->entry(blob.entries[0].name));
 
   std::lock_guard lock(mutex_);
   if (kernels_.size() >= kernel_limit) kernels_.clear();

@@ -102,6 +102,25 @@ TEST_CASE("engine: a computed node is the start of later programs") {
   CHECK(y->value() != nullptr);
 }
 
+TEST_CASE("engine: code from the disk may have been made for a kernel of another name") {
+  const TemporaryDirectory folder;
+  EngineOptions options;
+  options.cache_directory = folder.path;
+  // Two kernels of one word: the second gets a number behind its name, but not when it is alone.
+  const auto roots = [](Engine& engine) {
+    return std::vector<Value>{neg(data_of(engine, {8})),
+                              neg(cast(data_of(engine, {9}), DType::F64))};
+  };
+  Engine first(options);
+  first.realize(roots(first));
+  REQUIRE(first.stats().compiles == 2);
+  CHECK(first.compiles()[0].kernel != first.compiles()[1].kernel);
+  Engine second(options);
+  for (const Value& root : roots(second)) CHECK(run(second, root).number(7) == -7);
+  CHECK(second.stats().compiles == 0);
+  CHECK(second.stats().disk_hits == 2);
+}
+
 TEST_CASE("engine: an index out of range is an error that names it, and the engine lives on") {
   Engine engine(without_disk());
   const Value x = data_of(engine, {4});
