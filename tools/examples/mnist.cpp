@@ -23,14 +23,15 @@
 #include <memory>
 #include <string>
 
-#include "network.h"
-#include "optimizer.h"
-#include "training.h"
+#include "cermet/cermet.h"
+#include "tools/examples/network.h"
+#include "tools/examples/optimizer.h"
+#include "tools/examples/training.h"
 
 namespace {
 
 namespace ct = cermet;
-using namespace examples;
+using examples::Adam, examples::Digits, examples::Network, examples::Optimizer, examples::Sgd;
 
 // Exit codes, so that scripts need not read messages.
 enum Exit : int { Done = 0, Failed = 1, Usage = 2, Recompiled = 3, Interrupted = 130 };
@@ -143,13 +144,14 @@ Training train(Network& net, Optimizer& optimizer, const Digits& digits, const D
   constexpr int64_t test_batch = 500;
   const ct::Key key = ct::Key(options.seed).fold(1);
   const int64_t batch = std::min(options.batch, digits.count()), steps = digits.count() / batch;
-  Training result{accuracy(net, test, test_batch)};
+  Training result{examples::accuracy(net, test, test_batch)};
   fmt::print("{:>6}  {:>8}  {:>8}  {:>8}  {:>9}\n", "epoch", "loss", "accuracy", "seconds",
              "images/s");
   fmt::print("{:>6}  {:>8}  {:>8.4f}\n", 0, "", result.accuracy);
   int64_t known = unknown_programs(), steps_done = 0;
   for (int64_t epoch = 1; epoch <= options.epochs && !interrupted; ++epoch) {
-    const std::vector<int64_t> order = shuffled(digits.count(), key.fold(uint64_t(epoch)));
+    const std::vector<int64_t> order =
+        examples::shuffled(digits.count(), key.fold(uint64_t(epoch)));
     if (epoch == 1) known = unknown_programs();
     const auto start = std::chrono::steady_clock::now();
     double loss = 0;
@@ -157,7 +159,7 @@ Training train(Network& net, Optimizer& optimizer, const Digits& digits, const D
       Progress progress(epoch, options.epochs);
       for (int64_t step = 0; step < steps && !interrupted; ++step) {
         const auto positions = std::span(order).subspan(size_t(step * batch), size_t(batch));
-        loss += double(train_step(net, optimizer, digits, positions));
+        loss += double(examples::train_step(net, optimizer, digits, positions));
         if (++steps_done == 2) known = unknown_programs();
         progress.show(step + 1, steps, loss / double(step + 1),
                       double((step + 1) * batch) / seconds_since(start));
@@ -165,7 +167,7 @@ Training train(Network& net, Optimizer& optimizer, const Digits& digits, const D
     }
     if (interrupted) break;
     const double seconds = seconds_since(start);
-    result.accuracy = accuracy(net, test, test_batch);
+    result.accuracy = examples::accuracy(net, test, test_batch);
     fmt::print("{:>6}  {:>8.4f}  {:>8.4f}  {:>8.2f}  {:>9.0f}\n", epoch, loss / double(steps),
                result.accuracy, seconds, double(steps * batch) / seconds);
     std::fflush(stdout);
@@ -177,7 +179,7 @@ Training train(Network& net, Optimizer& optimizer, const Digits& digits, const D
 int run(const Options& options) {
   const auto [digits, test] = read_digits(options);
   const ct::Key key(options.seed);
-  Network net = options.model == "cnn" ? make_cnn(key) : make_mlp(key);
+  Network net = options.model == "cnn" ? examples::make_cnn(key) : examples::make_mlp(key);
   if (!options.load.empty()) load_weights(net, options.load);
   std::unique_ptr<Optimizer> optimizer;
   if (options.optimizer == "adam")
@@ -206,6 +208,7 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app{"Trains a network on handwritten digits."};
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--model", options.model, "the network")
       ->check(CLI::IsMember({"mlp", "cnn"}))
       ->capture_default_str();

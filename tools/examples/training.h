@@ -9,10 +9,9 @@
 #include <span>
 #include <vector>
 
-#include "optimizer.h"
-
 #include "cermet/cermet.h"
-#include "network.h"
+#include "tools/examples/network.h"
+#include "tools/examples/optimizer.h"
 
 namespace examples {
 
