@@ -289,7 +289,8 @@ class Run {
   static bool before(DType dtype, uint64_t a, uint64_t b, bool descending) {
     if (is_float(dtype)) {
       const double x = ir::element_to_double(dtype, a), y = ir::element_to_double(dtype, b);
-      if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);
+      if (std::isnan(x) || std::isnan(y))  // NaN is the largest
+        return descending ? std::isnan(x) && !std::isnan(y) : !std::isnan(x) && std::isnan(y);
       return descending ? x > y : x < y;
     }
     const int64_t x = ir::element_to_int(dtype, a), y = ir::element_to_int(dtype, b);
