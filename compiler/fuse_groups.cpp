@@ -293,10 +293,14 @@ class Planner {
 
   void compute_once(int32_t n, std::vector<Site>& where, const std::vector<int32_t>& stores,
                     const std::string& reason) {
-    // Larger spaces first: there the operands are most likely read anyway.
-    std::stable_sort(where.begin(), where.end(), [&](const Site& a, const Site& b) {
-      return numel(group(a.group).axes) > numel(group(b.group).axes);
-    });
+    // Larger spaces first: there the operands are most likely read anyway. Then those that walk the
+    // value as it will lie in memory.
+    const auto rank = [&](const Site& s) {
+      const bool strided = s.map < 0 || !plan_.maps[size_t(s.map)].is_identity();
+      return std::pair(-numel(group(s.group).axes), strided);
+    };
+    std::stable_sort(where.begin(), where.end(),
+                     [&](const Site& a, const Site& b) { return rank(a) < rank(b); });
     const bool must_store = !stores.empty() || must_store_[size_t(n)];
     std::vector<std::string> reasons;
     const Site* chosen = nullptr;
@@ -316,7 +320,7 @@ class Planner {
       Uses others;
       for (const Site& s : where) others.push_back({s.group, s.map, s.consumer, false});
       site.group = new_group(n, node(n).shape, others, site.map);
-      const std::string refused = joiner_.join(facts(n), site);
+      const std::string refused = joiner_.join(facts(n), site, false);
       CERMET_CHECK(refused.empty(), "{} does not join a group of its own: {}", plan_.describe(n),
                    refused);
       site.map = joiner_.take_map();
@@ -354,7 +358,10 @@ class Planner {
       return "the consumer waits for a kernel that needs this value as well";
     if (loaded && group(site.group).kind == Group::Kind::Scatter)
       return "a scatter kernel stores nothing else";
-    std::string refused = joiner_.join(facts(n), site);
+    if (loaded && facts(n).kind == NodeKind::Pointwise && facts(n).frame >= 0 &&
+        joiner_.has_other_frame(site.group, facts(facts(n).frame)))
+      return "the kernel of its producers computes it at no cost";
+    std::string refused = joiner_.join(facts(n), site, !loaded);
     if (refused.empty()) group(site.group).stage = stage;
     return refused;
   }

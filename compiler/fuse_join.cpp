@@ -30,6 +30,15 @@ size_t inner_count(const Group& g) {
   return size_t(std::count(g.inner.begin(), g.inner.end(), uint8_t(1)));
 }
 
+// Whether the map picks some of the elements, as a slice does.
+bool is_part(const ViewMap& map, int64_t elements) {
+  const ir::StridedMap& m = map.levels()[0];
+  if (!map.single() || map.masked() || numel(m.shape) > elements) return false;
+  for (size_t d = 0; d < m.shape.size(); ++d)
+    if (m.strides[d] == 0 && m.shape[d] > 1) return false;
+  return true;
+}
+
 constexpr const char* other_order = "its elements are needed in another order or more than once";
 
 }  // namespace
@@ -62,7 +71,7 @@ void Joiner::divide(int32_t group, int32_t map) {
   }
 }
 
-std::string Joiner::join(const NodeFacts& facts, const Site& site) {
+std::string Joiner::join(const NodeFacts& facts, const Site& site, bool part) {
   divide(site.group, site.map);
   const Plan::Place place = plan_.place(site.group, site.map);
   const Site now{site.group, place.map, place.row, site.consumer};
@@ -72,9 +81,9 @@ std::string Joiner::join(const NodeFacts& facts, const Site& site) {
   else if (facts.node->op == Op::Scan)
     refused = join_scan(facts, now);
   else if (facts.node->op == Op::Dot || facts.node->op == Op::Conv)
-    refused = join_contraction(facts, now);
+    refused = join_contraction(facts, now, part);
   else
-    refused = join_reduction(facts, now);
+    refused = join_reduction(facts, now, part);
   if (refused.empty()) joined_map_ = plan_.place(site.group, now.map).map;
   return refused;
 }
@@ -87,26 +96,28 @@ std::string Joiner::join_pointwise(const NodeFacts& facts, const Site& site) {
   return "";
 }
 
-std::string Joiner::join_contraction(const NodeFacts& facts, const Site& site) {
+std::string Joiner::join_contraction(const NodeFacts& facts, const Site& site, bool part) {
   Group& g = plan_.groups[size_t(site.group)];
   if (g.kind == Group::Kind::Contract && !site.row) return "contraction operand is a contraction";
   if (g.kind == Group::Kind::Contract) return "the kernel has a contraction already";
   if (g.kind == Group::Kind::Row)
     return "the consumer reduces over rows, a contraction is computed in tiles";
   if (g.kind != Group::Kind::Map) return "the consumer walks its inner axis in order";
-  if (!is_permutation(plan_.maps[size_t(site.map)], facts.node->numel())) return other_order;
+  const ViewMap& map = plan_.maps[size_t(site.map)];
+  const int64_t elements = facts.node->numel();
+  if (!is_permutation(map, elements) && !(part && is_part(map, elements))) return other_order;
   for (int64_t extent : without_units(inner_extents(*facts.node)))
     g.axes.push_back(extent), g.inner.push_back(1);
   g.kind = Group::Kind::Contract;
   return "";
 }
 
-std::string Joiner::join_reduction(const NodeFacts& facts, const Site& site) {
+std::string Joiner::join_reduction(const NodeFacts& facts, const Site& site, bool part) {
   Group& g = plan_.groups[size_t(site.group)];
   const bool position = facts.node->op == Op::ArgReduce;
   const int64_t rows = facts.node->numel();
   const int64_t columns = numel(inner_extents(*facts.node));
-  if (g.kind == Group::Kind::Map) return become_rows(facts, site);
+  if (g.kind == Group::Kind::Map) return become_rows(facts, site, part);
   if (g.kind == Group::Kind::Contract)
     return site.row ? "the kernel has a contraction already" : "contraction operand is a reduction";
   if (g.kind != Group::Kind::Row) return "the consumer walks its inner axis in order";
@@ -119,14 +130,15 @@ std::string Joiner::join_reduction(const NodeFacts& facts, const Site& site) {
   return "";
 }
 
-std::string Joiner::become_rows(const NodeFacts& facts, const Site& site) {
+std::string Joiner::become_rows(const NodeFacts& facts, const Site& site, bool part) {
   Group& g = plan_.groups[size_t(site.group)];
   const ViewMap& map = plan_.maps[size_t(site.map)];
   const bool position = facts.node->op == Op::ArgReduce;
   const int64_t rows = facts.node->numel();
   const Shape inner = without_units(inner_extents(*facts.node));
-  if (numel(g.axes) == rows) {  // an epilogue: the reduced axes are new
-    if (!is_permutation(map, rows)) return other_order;
+  if (numel(g.axes) == rows || (part && is_part(map, rows))) {
+    // An epilogue: the reduced axes are new.
+    if (!is_permutation(map, rows) && !(part && is_part(map, rows))) return other_order;
     for (int64_t extent : inner) g.axes.push_back(extent), g.inner.push_back(1);
   } else {  // broadcast back: some axes of the space are the reduced ones
     if (numel(g.axes) != rows * numel(inner)) return "different index space";
@@ -143,12 +155,19 @@ std::string Joiner::become_rows(const NodeFacts& facts, const Site& site) {
   return "";
 }
 
+bool Joiner::has_other_frame(int32_t group, const NodeFacts& reduction) const {
+  const Group& g = plan_.groups[size_t(group)];
+  if (g.kind == Group::Kind::Map) return false;
+  return g.kind != Group::Kind::Row || g.rows() != reduction.node->numel() ||
+         g.columns() != numel(inner_extents(*reduction.node));
+}
+
 bool Joiner::anticipate(const NodeFacts& reduction, const Site& site) {
   const Group& g = plan_.groups[size_t(site.group)];
   if (g.kind != Group::Kind::Map || numel(g.axes) == reduction.node->numel()) return false;
   divide(site.group, site.map);
   const Plan::Place place = plan_.place(site.group, site.map);
-  return become_rows(reduction, {site.group, place.map, place.row, site.consumer}).empty();
+  return become_rows(reduction, {site.group, place.map, place.row, site.consumer}, false).empty();
 }
 
 std::string Joiner::join_scan(const NodeFacts& facts, const Site& site) {

@@ -20,8 +20,10 @@ class Joiner {
 
   // Makes the group compute the node at this site, each element once; the group's axes may be
   // divided or become rows and columns. An empty string, or why not (then nothing changed but
-  // divisions of axes).
-  std::string join(const NodeFacts& facts, const Site& site);
+  // divisions of axes). With `part` it may compute only the elements that are used there.
+  std::string join(const NodeFacts& facts, const Site& site, bool part);
+  // Whether the group has rows and columns, and the reduction has others.
+  bool has_other_frame(int32_t group, const NodeFacts& reduction) const;
   // For a value computed from a reduction's result that is broadcast at the site: gives the group
   // that reduction's rows and columns, if it has none yet. The reduction itself may join later.
   bool anticipate(const NodeFacts& reduction, const Site& site);
@@ -37,10 +39,10 @@ class Joiner {
 
  private:
   std::string join_pointwise(const NodeFacts& facts, const Site& site);
-  std::string join_reduction(const NodeFacts& facts, const Site& site);
+  std::string join_reduction(const NodeFacts& facts, const Site& site, bool part);
   std::string join_scan(const NodeFacts& facts, const Site& site);
-  std::string join_contraction(const NodeFacts& facts, const Site& site);
-  std::string become_rows(const NodeFacts& facts, const Site& site);
+  std::string join_contraction(const NodeFacts& facts, const Site& site, bool part);
+  std::string become_rows(const NodeFacts& facts, const Site& site, bool part);
   void divide(int32_t group, int32_t map);
   void set_axes(Group& group, const std::vector<Shape>& parts);
 

@@ -52,6 +52,20 @@ void follow_anchor(const NodeFacts& x, int32_t index, NodeFacts& facts) {
   if (x.epilogue && x.anchor >= 0) facts.anchor = x.anchor;
 }
 
+// Which reduction's kernel would compute this node as well, if nothing else decided.
+void follow_frame(const Plan& plan, int32_t index, NodeFacts& facts) {
+  const Op op = facts.node->op;
+  for (int32_t operand : facts.operands)
+    facts.contractions = std::max(facts.contractions, plan.nodes[size_t(operand)].contractions);
+  for (int32_t operand : facts.operands) {
+    const NodeFacts& x = plan.nodes[size_t(operand)];
+    if (x.frame >= 0 && x.contractions == facts.contractions)
+      facts.frame = std::max(facts.frame, x.frame);
+  }
+  if (op == Op::Dot || op == Op::Conv) ++facts.contractions, facts.frame = -1;
+  if (op == Op::Reduce || op == Op::ArgReduce) facts.frame = index;
+}
+
 void estimate(const Plan& plan, NodeFacts& facts) {
   constexpr int enough = 1000;
   if (facts.node->op == Op::View) {
@@ -97,6 +111,7 @@ Plan plan_nodes(const ir::Graph& graph) {
   for (const ir::Node* node : order) {
     NodeFacts facts{.node = node, .kind = kind_of(*node), .operands = {}};
     for (const ir::Value& v : node->operands) facts.operands.push_back(plan.index.at(v.get()));
+    follow_frame(plan, int32_t(plan.nodes.size()), facts);
     estimate(plan, facts);
     plan.index.emplace(node, int32_t(plan.nodes.size()));
     plan.nodes.push_back(std::move(facts));

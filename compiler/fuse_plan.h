@@ -37,10 +37,12 @@ enum class NodeKind : uint8_t {
 struct NodeFacts {
   const ir::Node* node;
   NodeKind kind;
-  bool epilogue = false;  // a Once node reaches it elementwise: computing it there is free
-  int32_t anchor = -1;    // epilogue: that node, if it is a Reduce or ArgReduce
-  int cycles = 0;         // of repeating it, up to what is certainly in a buffer
-  int reads = 0;          // how many values it would read then
+  bool epilogue = false;     // a Once node reaches it elementwise: computing it there is free
+  int32_t anchor = -1;       // epilogue: that node, if it is a Reduce or ArgReduce
+  int32_t frame = -1;        // the last Reduce it depends on with no contraction after that
+  int32_t contractions = 0;  // on the longest path from a leaf
+  int cycles = 0;            // of repeating it, up to what is certainly in a buffer
+  int reads = 0;             // how many values it would read then
   SmallVector<int32_t, 3> operands;
 };
 

@@ -1,9 +1,9 @@
 // How many kernels the usual computations take. Each program is also run (check_fusion).
 
+#include "compiler/autograd.h"
+#include "ir/build.h"
 #include "support/catch.h"
 #include "support/fusion_check.h"
-
-#include "ir/build.h"
 
 using namespace cermet::ir;
 using cermet::Dims;
@@ -97,6 +97,23 @@ TEST_CASE("kernel count: row programs over more axes") {
   CHECK(kernels({centred / sqrt(mean(centred * centred, {2, 3}) + 1e-5)}) == 1);
   const Value batch = x - mean(x, {0, 2, 3});
   CHECK(kernels({batch / sqrt(mean(batch * batch, {0, 2, 3}) + 1e-5)}) == 1);
+}
+
+TEST_CASE("kernel count: the backward pass of layer norm takes two") {
+  const Value x = param(0, {6, 5}), dy = param(1, {6, 5}), gamma = param(2, {5});
+  const Value beta = param(3, {5});
+  const Value centred = x - mean(x, {1});
+  const Value y = centred / sqrt(mean(centred * centred, {1}) + 1e-5) * gamma + beta;
+  const std::vector<Value> out = {y}, in = {x, gamma, beta}, cotangent = {dy};
+  CHECK(kernels(cermet::compiler::vjp(out, in, cotangent)) == 2);
+}
+
+TEST_CASE("kernel count: a slice of a contraction computes only what is used") {
+  const Value x = param(0, {6, 5}), w = param(1, {5, 7});
+  const Graph graph = graph_of({slice(slice(matmul(x, w), 0, 1, 5), 1, 2, 4) + 1.0});
+  const auto program = check_fusion(graph, rounded);
+  REQUIRE(program.kernels.size() == 1);
+  CHECK(program.kernels[0].outer == Shape{4, 2});
 }
 
 TEST_CASE("kernel count: contractions take their epilogue") {
