@@ -12,11 +12,13 @@ namespace cermet {
 using runtime::located;
 using runtime::result_of;
 
-Options::Options(std::string_view text) {
-  if (const auto type = parse_dtype(text))
-    dtype = type;
+Options::Options(std::string_view text, SourceLocation where) {
+  dtype = parse_dtype(text);
+  if (dtype) return;
+  if (text.starts_with("cpu") || text.starts_with("cuda"))
+    device = Device::parse(text, where);
   else
-    device = Device::parse(text);
+    throw Error(fmt::format("options: '{}' is neither a dtype nor a device", text), where);
 }
 
 namespace {
@@ -113,6 +115,11 @@ Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape,
   });
 }
 
+Tensor tensor(const std::vector<bool>& elements, SourceLocation where) {
+  const std::vector<uint8_t> bytes(elements.begin(), elements.end());
+  return tensor(std::as_bytes(std::span(bytes)), DType::Bool, {int64_t(bytes.size())}, where);
+}
+
 Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides,
                  std::function<void()> deleter, SourceLocation where) {
   return located(where, [&] {
@@ -169,25 +176,41 @@ Tensor full_like(const Tensor& x, const Scalar& value, SourceLocation where) {
 Tensor zeros_like(const Tensor& x, SourceLocation where) { return full_like(x, 0, where); }
 Tensor ones_like(const Tensor& x, SourceLocation where) { return full_like(x, 1, where); }
 
+namespace {
+template <class T>
+[[noreturn]] void unreachable_end(T first, T last, T by) {
+  throw Error(fmt::format("arange: {} is never reached from {} by {}", last, first, by));
+}
+
+// In unsigned arithmetic, since the distance of two int64 may not be one.
+ir::Value whole_range(int64_t first, int64_t last, int64_t by, DType dtype) {
+  if (by == 0) throw Error(fmt::format("arange: from {} to {} by {}", first, last, by));
+  if (by > 0 ? last < first : last > first) unreachable_end(first, last, by);
+  const uint64_t distance =
+      by > 0 ? uint64_t(last) - uint64_t(first) : uint64_t(first) - uint64_t(last);
+  const uint64_t pace = by > 0 ? uint64_t(by) : -uint64_t(by);
+  const uint64_t count = distance / pace + (distance % pace != 0);
+  if (count > uint64_t(INT64_MAX)) throw Error(fmt::format("arange: {} elements", count));
+  const ir::Value steps = ir::mul(ir::iota(int64_t(count)), ir::constant(DType::I64, {}, by));
+  return ir::cast(ir::add(steps, ir::constant(DType::I64, {}, first)), dtype);
+}
+}  // namespace
+
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const Options& options,
               SourceLocation where) {
   return result_of(where, [&] {
     runtime::expect_cpu(options.device);
-    const bool whole = !start.is_float() && !end.is_float() && !step.is_float();
-    const DType dtype = options.dtype.value_or(whole ? DType::I64 : DType::F32);
+    if (!start.is_float() && !end.is_float() && !step.is_float())
+      return whole_range(start.to_int(), end.to_int(), step.to_int(),
+                         options.dtype.value_or(DType::I64));
     const double first = start.to_double(), last = end.to_double(), by = step.to_double();
     if (by == 0 || !std::isfinite(first) || !std::isfinite(last) || !std::isfinite(by))
       throw Error(fmt::format("arange: from {} to {} by {}", first, last, by));
-    if ((last - first) * by < 0)
-      throw Error(fmt::format("arange: {} is never reached from {} by {}", last, first, by));
+    if ((last - first) * by < 0) unreachable_end(first, last, by);
     const double count = std::ceil((last - first) / by);
     if (count > 9e18) throw Error(fmt::format("arange: {} elements", count));
     const ir::Value i = ir::iota(int64_t(count));
-    if (whole) {
-      const ir::Value v = ir::mul(i, ir::constant(DType::I64, {}, step.to_int()));
-      return ir::cast(ir::add(v, ir::constant(DType::I64, {}, start.to_int())), dtype);
-    }
-    return ir::cast(ir::cast(i, DType::F64) * by + first, dtype);
+    return ir::cast(ir::cast(i, DType::F64) * by + first, options.dtype.value_or(DType::F32));
   });
 }
 Tensor arange(const Scalar& end, const Options& options, SourceLocation where) {

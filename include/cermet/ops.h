@@ -2,6 +2,9 @@
 // Functions of tensors. Each throws Error at the call for shapes and dtypes that do not fit;
 // results are lazy. Where a name has two spellings, PyTorch's comes first and NumPy's is the alias.
 
+#include <string_view>
+#include <type_traits>
+
 #include "cermet/tensor.h"
 
 namespace cermet {
@@ -11,12 +14,12 @@ struct Options {
   std::optional<DType> dtype = std::nullopt;
   Device device = {};
   Options() = default;
-  Options(DType type) : dtype(type) {}             // NOLINT
-  Options(const Device& where) : device(where) {}  // NOLINT
-  Options(std::string_view dtype_or_device);       // NOLINT: "float64", "cuda:0"
+  Options(DType type) : dtype(type) {}                     // NOLINT
+  Options(const Device& where) : device(where) {}          // NOLINT
+  Options(std::string_view dtype_or_device, CERMET_HERE);  // NOLINT: "float64", "cuda:0"
   template <size_t N>
-  Options(const char (&dtype_or_device)[N])  // NOLINT
-      : Options(std::string_view(dtype_or_device)) {}
+  Options(const char (&dtype_or_device)[N], CERMET_HERE)  // NOLINT
+      : Options(std::string_view(dtype_or_device), where) {}
 };
 
 // Nested lists of numbers: tensor({{1, 2}, {3, 4}}). Whole numbers give int64, numbers with a point
@@ -59,6 +62,7 @@ template <Element T>
 Tensor tensor(const std::vector<T>& elements, CERMET_HERE) {
   return tensor(std::span(elements), where);
 }
+Tensor tensor(const std::vector<bool>& elements, CERMET_HERE);
 // Memory of the caller, shared both ways and read at realize (see tensor.h). `data` is the element
 // at index 0; strides count elements, may be negative, and are row-major if empty. `deleter` runs
 // when the memory is no longer used.
@@ -122,12 +126,12 @@ Tensor softplus(const Tensor& x, CERMET_HERE);
 Tensor operator-(const Operand& x);
 Tensor operator~(const Operand& x);
 Tensor operator!(const Operand& x);
-#define CERMET_OPERATORS(X)                                                                \
-  X(+, add)                                                                                \
-  X(-, sub)                                                                                \
-  X(*, mul) X(/, div) X(%, remainder) X(&, bitwise_and) X(|, bitwise_or) X(^, bitwise_xor) \
-      X(<<, left_shift) X(>>, right_shift) X(<, lt) X(<=, le) X(>, gt) X(>=, ge) X(==, eq) \
-          X(!=, ne)
+#define CERMET_OPERATORS(X)                                                                        \
+  X(+, add)                                                                                        \
+  X(-, sub)                                                                                        \
+  X(*, mul)                                                                                        \
+  X(/, div) X(%, remainder) X(&, bitwise_and) X(|, bitwise_or) X(^, bitwise_xor) X(<<, left_shift) \
+      X(>>, right_shift) X(<, lt) X(<=, le) X(>, gt) X(>=, ge) X(==, eq) X(!=, ne)
 #define X(symbol, name) \
   inline Tensor operator symbol(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_OPERATORS(X)
@@ -135,22 +139,24 @@ CERMET_OPERATORS(X)
 #undef CERMET_OPERATORS
 
 // NumPy's names, and PyTorch's longer ones.
-#define CERMET_ALIASES(X)                                                                          \
-  X(subtract, sub)                                                                                 \
-  X(multiply, mul)                                                                                 \
-  X(divide, div) X(true_divide, div) X(power, pow) X(arctan2, atan2) X(equal, eq) X(not_equal, ne) \
-      X(less, lt) X(less_equal, le) X(greater, gt) X(greater_equal, ge) X(mod, remainder)          \
+#define CERMET_ALIASES(X)                                                                       \
+  X(subtract, sub)                                                                              \
+  X(multiply, mul)                                                                              \
+  X(divide, div)                                                                                \
+  X(true_divide, div) X(power, pow) X(arctan2, atan2) X(equal, eq) X(not_equal, ne) X(less, lt) \
+      X(less_equal, le) X(greater, gt) X(greater_equal, ge) X(mod, remainder)                   \
           X(bitwise_left_shift, left_shift) X(bitwise_right_shift, right_shift)
 #define X(alias, name) \
   inline Tensor alias(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_ALIASES(X)
 #undef X
 #undef CERMET_ALIASES
-#define CERMET_ALIASES(X)                                                             \
-  X(negative, neg)                                                                    \
-  X(absolute, abs)                                                                    \
-  X(arcsin, asin) X(arccos, acos) X(arctan, atan) X(arcsinh, asinh) X(arccosh, acosh) \
-      X(arctanh, atanh) X(invert, bitwise_not) X(rint, round)
+#define CERMET_ALIASES(X)                                                               \
+  X(negative, neg)                                                                      \
+  X(absolute, abs)                                                                      \
+  X(arcsin, asin)                                                                       \
+  X(arccos, acos) X(arctan, atan) X(arcsinh, asinh) X(arccosh, acosh) X(arctanh, atanh) \
+      X(invert, bitwise_not) X(rint, round)
 #define X(alias, name) \
   inline Tensor alias(const Tensor& x, CERMET_HERE) { return name(x, where); }
 CERMET_ALIASES(X)
