@@ -130,9 +130,16 @@ bool Tensor::is_contiguous(SourceLocation where) const {
 
 std::string Tensor::to_string(SourceLocation where) const {
   return located(where, [&] {
-    std::vector<std::byte> bytes(size_t(numel(where)) * size_of(dtype(where)));
+    realize(where);
+    const auto print = [&](const void* elements) {
+      return runtime::format_array(dtype(where), shape(where), elements, {}, requires_grad());
+    };
+    const auto* first = static_cast<const std::byte*>(state_->cell()->elements()->buffer().data());
+    const int64_t size = int64_t(size_of(dtype(where)));
+    if (is_contiguous(where)) return print(first + state_->view().levels()[0].offset * size);
+    std::vector<std::byte> bytes(size_t(numel(where) * size));
     read(dtype(where), bytes.data(), where);
-    return runtime::format_array(dtype(where), shape(where), bytes.data(), {}, requires_grad());
+    return print(bytes.data());
   });
 }
 

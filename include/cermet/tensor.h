@@ -310,6 +310,7 @@ T Tensor::item(SourceLocation where) const {
 }
 template <Element T>
 std::vector<T> Tensor::to_vector(SourceLocation where) const {
+  realize(where);  // an error here says more than what std::vector would throw
   if constexpr (std::is_same_v<T, bool>) {
     std::vector<uint8_t> bytes(size_t(numel(where)));
     read(DType::Bool, bytes.data(), where);
