@@ -118,7 +118,9 @@ Residue<B> reduce_large(Number<B> x) {
   const Number<B> rest = (turns.high << 2) | (turns.low >> 62);
   const Number<B> top = low_half_to_f64((rest >> 32) ^ 0x80000000) - 0x1p31;
   const Pair<B> sum = fast_two_sum(top * 0x1p-32, low_half_to_f64(rest) * 0x1p-64);
-  const Pair<B> part = fast_two_sum(sum.high, sum.low + low_half_to_f64(turns.low >> 30) * 0x1p-96);
+  const Number<B> tail = low_half_to_f64(turns.low >> 30) * 0x1p-96 +
+                         low_half_to_f64(turns.low & 0x3fffffff) * 0x1p-126;
+  const Pair<B> part = fast_two_sum(sum.high, sum.low + tail);
   const Number<B> half_pi = x.same(half_pi_f64[0]);
   const Pair<B> product = two_product(part.high, half_pi);
   const Pair<B> r =
