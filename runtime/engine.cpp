@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cmath>
 #include <cstring>
 
 #include "cermet/error.h"
 #include "compiler/codegen.h"
+#include "compiler/kernel_helpers.h"
 #include "compiler/llvm_module.h"
 #include "compiler/loops_text.h"
 #include "ir/check.h"
@@ -30,19 +30,6 @@ std::string target_text(const compiler::Target& t) {
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
-
-#define X(Enum, function, arity) CERMET_HELPER##arity(function)
-#define CERMET_HELPER1(f) \
-  double f##_helper(double x) { return std::f(x); }
-#define CERMET_HELPER2(f) \
-  double f##_helper(double x, double y) { return std::f(x, y); }
-CERMET_LOOP_HELPERS(X)
-#undef X
-const void* const helper_table[] = {
-#define X(Enum, function, arity) reinterpret_cast<const void*>(&function##_helper),
-    CERMET_LOOP_HELPERS(X)
-#undef X
-};
 
 // The first line in which two texts differ: what made a kernel of a known name a new one.
 std::string first_difference(std::string_view before, std::string_view now) {
@@ -269,7 +256,7 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
   int64_t error[2] = {0, 0};
   const auto body = [&](int64_t task, int worker) {
     compiler::KernelArguments arguments{buffers.data(), kernel.integers.data(), nullptr, error,
-                                        helper_table};
+                                        compiler::kernel_helpers().data()};
     if (scratch_bytes > 0)
       arguments.scratch = static_cast<std::byte*>(scratch.data()) + scratch_bytes * worker;
     plan.kernels[index]->entry(&arguments, task * units,
