@@ -60,14 +60,16 @@ Value shorten(const ir::Node& node, std::span<const Value> operands) {
   return ir::mul(only_element(node, x, 0), only_element(node, operands[1], 1));
 }
 
-// A contraction reads each element of its operands many times, so a view that costs a division for each read (a padded image
-// under the windows of a convolution) is written out first. Nothing if both operands are plain.
+// A contraction reads each element of its operands many times, so a view that costs a division for
+// each read (a padded image under the windows of a convolution) is written out first. Nothing if
+// both operands are plain.
 Value with_plain_operands(const ir::Node& node, std::span<const Value> operands) {
   SmallVector<Value, 3> plain(operands);
   bool changed = false;
   for (size_t i = 0; i < operands.size(); ++i) {
     if (operands[i]->op != Op::View) continue;
-    if (ViewMap::compose(operand_map(node, i), operands[i]->view()).single()) continue;
+    const ViewMap read = ViewMap::compose(operand_map(node, i), operands[i]->view());
+    if (read.single() || !read.masked()) continue;  // without masks, dividing the axes does it
     plain[i] = ir::barrier(operands[i]);
     changed = true;
   }

@@ -133,7 +133,8 @@ TEST_CASE("kernel count: convolution, pooling") {
   const Value b = param(2, {1, 1, 4, 1, 1});
   const Value padded = pad(pad(x, 3, 1, 1), 4, 1, 1);
   const Value zero = constant(DType::F32, {}, 0.0);
-  CHECK(kernels({maximum(conv(padded, w, Dims{1, 1}, Dims{1, 1}) + b, zero)}) == 1);
+  // The padded image is written out: reading it through the windows would cost divisions each time.
+  CHECK(kernels({maximum(conv(padded, w, Dims{1, 1}, Dims{1, 1}) + b, zero)}) == 2);
   CHECK(kernels({conv(x, w, Dims{2, 1}, Dims{1, 2})}) == 1);
   const Value image = param(0, {2, 3, 8, 8});
   const Value low = pad(pad(image, 2, 1, 1, -1e30), 3, 1, 1, -1e30);
