@@ -23,10 +23,9 @@
 namespace cermet::compiler::llvm_backend {
 namespace {
 
-// LLVM calls this instead of ending the process. LLVM's frames are unwound without cleaning up, so
-// what they used is abandoned by compile().
+// LLVM calls this instead of ending the process.
 [[noreturn]] void throw_fatal(void*, const char* reason, bool) {
-  throw InternalError(fmt::format("llvm: {}", reason));
+  throw LlvmFailure(fmt::format("llvm: {}", reason));
 }
 
 void install_fatal_handler() {
@@ -75,7 +74,7 @@ std::string compile(const loops::Function& function, const Target& target, bool 
     std::string result = step(*job->module, made);
     if (!job->errors.empty()) throw InternalError(fmt::format("llvm: {}", job->errors));
     return result;
-  } catch (...) {
+  } catch (const LlvmFailure&) {
     (void)job.release();
     abandon_machine();
     throw;

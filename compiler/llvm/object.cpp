@@ -84,22 +84,8 @@ struct SelectionOnly : llvm::TargetPassConfig {
   }
 };
 
-}  // namespace
-
-llvm::LLVMTargetMachine& machine(const Target& target) {
-  if (!current || current->target != target) current = ThreadMachine{target, make_machine(target)};
-  return *current->machine;
-}
-
-void abandon_machine() {
-  if (current) (void)current->machine.release();
-  current.reset();
-}
-
-std::string generate(llvm::Module& module, llvm::LLVMTargetMachine& machine, Output output) {
-  llvm::SmallVector<char, 0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  llvm::legacy::PassManager passes;
+void add_passes(llvm::legacy::PassManager& passes, llvm::LLVMTargetMachine& machine,
+                llvm::raw_svector_ostream& stream, Output output) {
   passes.add(new llvm::TargetLibraryInfoWrapperPass(machine.getTargetTriple()));
   passes.add(llvm::createTargetTransformInfoWrapperPass(machine.getTargetIRAnalysis()));
   auto* const info = new llvm::MachineModuleInfoWrapperPass(&machine);
@@ -118,8 +104,35 @@ std::string generate(llvm::Module& module, llvm::LLVMTargetMachine& machine, Out
   if (machine.addAsmPrinter(passes, stream, nullptr, type, info->getMMI().getContext()))
     throw InternalError("llvm: this kind of output is not supported");
   passes.add(llvm::createFreeMachineFunctionPass());
-  passes.run(module);
-  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+llvm::LLVMTargetMachine& machine(const Target& target) {
+  if (!current || current->target != target) current = ThreadMachine{target, make_machine(target)};
+  return *current->machine;
+}
+
+void abandon_machine() {
+  if (current) (void)current->machine.release();
+  current.reset();
+}
+
+std::string generate(llvm::Module& module, llvm::LLVMTargetMachine& machine, Output output) {
+  struct Pipeline {
+    llvm::SmallVector<char, 0> bytes;
+    llvm::raw_svector_ostream stream{bytes};
+    llvm::legacy::PassManager passes;
+  };
+  auto pipeline = std::make_unique<Pipeline>();
+  try {
+    add_passes(pipeline->passes, machine, pipeline->stream, output);
+    pipeline->passes.run(module);
+  } catch (const LlvmFailure&) {
+    (void)pipeline.release();
+    throw;
+  }
+  return {pipeline->bytes.begin(), pipeline->bytes.end()};
 }
 
 }  // namespace cermet::compiler::llvm_backend

@@ -7,9 +7,17 @@
 #include <memory>
 #include <string>
 
+#include "cermet/error.h"
 #include "compiler/target.h"
 
 namespace cermet::compiler::llvm_backend {
+
+// A fatal error inside LLVM. Its frames were unwound without cleaning up, so what they used is in
+// no state to be destroyed: whoever owns it lets go of it.
+class LlvmFailure : public InternalError {
+ public:
+  using InternalError::InternalError;
+};
 
 enum class Output : uint8_t { Object, Assembly };
 

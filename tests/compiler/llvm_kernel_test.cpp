@@ -14,6 +14,12 @@
 #include "support/catch.h"
 #include "support/kernels.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+
 using Catch::Matchers::ContainsSubstring;
 using cermet::DType;
 using cermet::compiler::Target;
@@ -460,13 +466,26 @@ TEST_CASE("llvm kernel: what cannot be compiled is an InternalError that says wh
     b.add_buffer(local);
   };
   CHECK_THAT(message(make_function(host, large), host), ContainsSubstring("1048576 elements"));
-  // A processor of 32 bits: LLVM itself gives up in the middle of its work.
-  Target narrow = host;
-  narrow.cpu = "i386", narrow.features = "";
-  CHECK(!message(good, narrow).empty());
   // And the next compile is none the worse.
   CHECK(message(good, host).empty());
 }
+
+#if !defined(__SANITIZE_ADDRESS__)
+// Not where leaks are counted: what LLVM holds when it gives up stays behind.
+TEST_CASE(
+    "llvm kernel: a fatal error inside LLVM is an InternalError, and the next compile works") {
+  const auto& backend = cermet::compiler::llvm_backend();
+  const Target host = runnable_targets().back();
+  const Function good = masked_map(host, 8, DType::F32);
+  // A processor of 32 bits, asked for 64-bit code.
+  Target narrow = host;
+  narrow.cpu = "i386", narrow.features = "";
+  for (int round = 0; round < 3; ++round) {
+    CHECK_THROWS_AS(backend.to_object(good, narrow), cermet::InternalError);
+    CHECK(!backend.to_object(good, host).empty());
+  }
+}
+#endif
 
 TEST_CASE("llvm kernel: LLVM IR and assembly are text") {
   const auto& backend = cermet::compiler::llvm_backend();

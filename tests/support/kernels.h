@@ -44,8 +44,8 @@ compiler::loops::Function make_function(const compiler::Target& target, const Wr
 class Kernel {
  public:
   Kernel(const compiler::loops::Function& function, const compiler::Target& target)
-      : blob_(runtime::relocate_elf(compiler::llvm_backend().to_object(function, target))),
-        code_(runtime::CodeArena().place(blob_)),
+      : object_(compiler::llvm_backend().to_object(function, target)),
+        code_(runtime::CodeArena().place(runtime::relocate_elf(object_))),
         run_(reinterpret_cast<compiler::KernelFunction>(code_->entry(function.name))) {}
 
   std::vector<void*> buffers;
@@ -59,10 +59,11 @@ class Kernel {
                                                  helpers.data()};
     run_(&arguments, begin, end);
   }
-  const runtime::CodeBlob& blob() const { return blob_; }
+  // As LLVM wrote it.
+  const std::vector<std::byte>& object() const { return object_; }
 
  private:
-  runtime::CodeBlob blob_;
+  std::vector<std::byte> object_;
   std::shared_ptr<const runtime::Code> code_;
   compiler::KernelFunction run_;
 };
