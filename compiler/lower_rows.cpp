@@ -566,24 +566,6 @@ Vectorisation choose_vectorisation(const Kernel& kernel, const KernelProgram& pr
   const int64_t outer = int64_t(kernel.outer.size()), rank = outer + int64_t(kernel.inner.size());
   Shape space = kernel.outer;
   for (int64_t extent : kernel.inner) space.push_back(extent);
-  std::vector<double> bytes(size_t(rank), 0.0);  // contiguous along each axis
-  const auto count = [&](const ir::StridedMap& map, int32_t buffer, double weight) {
-    const double size = double(size_of(program.buffers[size_t(buffer)].dtype)) * weight;
-    for (size_t d = 0; d < map.shape.size(); ++d)
-      if (map.strides[d] == 1) bytes[d] += size;
-  };
-  // What happens once per row hardly counts next to what happens per element.
-  const auto weight = [&](bool inner) { return inner || kernel.inner.empty() ? 1.0 : 1.0 / 64; };
-  for (const Expr& e : kernel.exprs)
-    if (e.buffer >= 0 && e.map->single()) count(e.map->levels()[0], e.buffer, weight(e.inner));
-  for (const KernelStore& s : kernel.stores)
-    count(s.map, s.buffer, 2 * weight(kernel.exprs[size_t(s.value)].inner));
-  int64_t axis = -1;
-  for (int64_t d = 0; d < (needs_order(kernel) ? outer : rank); ++d) {
-    if (space[size_t(d)] == 1) continue;
-    if (axis < 0 || bytes[size_t(d)] >= bytes[size_t(axis)]) axis = d;
-  }
-  if (axis < 0) return {-1, 1};
   // Lanes: what fits a vector of the size that most operations have, but no value wider than four
   // vectors.
   std::map<size_t, int> sizes;
@@ -598,6 +580,32 @@ Vectorisation choose_vectorisation(const Kernel& kernel, const KernelProgram& pr
     if (!sizes.contains(common) || weight > sizes[common]) common = size;
   const size_t lanes =
       std::min(size_t(target.vector_bytes) / common, 4 * size_t(target.vector_bytes) / largest);
+
+  // Bytes that lanes along each axis read and write without going one by one. Every second or
+  // fourth element is so many vectors and a shuffle where the target has masked memory.
+  std::vector<double> bytes(size_t(rank), 0.0);
+  const auto count = [&](const ir::StridedMap& map, int32_t buffer, double weight) {
+    const double size = double(size_of(program.buffers[size_t(buffer)].dtype)) * weight;
+    for (size_t d = 0; d < map.shape.size(); ++d) {
+      if (map.strides[d] == 1) bytes[d] += size;
+      if ((map.strides[d] == 2 || map.strides[d] == 4) && target.masked_memory)
+        bytes[d] += size / double(map.strides[d] + 1);
+    }
+  };
+  // What happens once per row hardly counts next to what happens per element.
+  const auto weight = [&](bool inner) { return inner || kernel.inner.empty() ? 1.0 : 1.0 / 64; };
+  for (const Expr& e : kernel.exprs)
+    if (e.buffer >= 0 && e.map->single()) count(e.map->levels()[0], e.buffer, weight(e.inner));
+  for (const KernelStore& s : kernel.stores)
+    count(s.map, s.buffer, 2 * weight(kernel.exprs[size_t(s.value)].inner));
+  int64_t axis = -1;
+  for (int64_t d = 0; d < (needs_order(kernel) ? outer : rank); ++d) {
+    if (space[size_t(d)] == 1) continue;
+    // On an axis of few elements most lanes have nothing to do.
+    bytes[size_t(d)] *= std::min(1.0, double(space[size_t(d)]) / double(lanes));
+    if (axis < 0 || bytes[size_t(d)] >= bytes[size_t(axis)]) axis = d;
+  }
+  if (axis < 0) return {-1, 1};
   return {axis, int(lanes)};
 }
 

@@ -118,7 +118,9 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
         mask = both(mask, valid);
       }
       if (m.strides[d] == 0) continue;
-      const Ref stride = number("stride", d, m.strides[d]);
+      // Small spacings of lanes are part of the code: they are loads and a shuffle, not a gather.
+      const bool spaced = lanes_here && (m.strides[d] == 2 || m.strides[d] == 4);
+      const Ref stride = spaced ? b_.index(m.strides[d]) : number("stride", d, m.strides[d]);
       if (lanes_here) {
         vector_stride = m.strides[d];
         lane_part = stride;

@@ -175,6 +175,8 @@ llvm::Value* Emitter::emit_gather(const Instruction& i) {
   llvm::Type* type = memory_type(context_, i.dtype, i.lanes);
   llvm::Value* positions = operand(i, 0);
   llvm::Value* mask = optional(i, 1);
+  if (const auto spaced = spacing(i))
+    return from_memory(i.dtype, emit_spaced_load(i, *spaced, mask));
   if (mask && has_masked_gathers(i.dtype)) {
     llvm::CallInst* gather =
         builder_.CreateMaskedGather(type, element(buffer, positions), alignment_of(i.dtype), mask,
@@ -204,6 +206,7 @@ void Emitter::emit_scatter(const Instruction& i) {
   llvm::Value* positions = operand(i, 0);
   llvm::Value* x = to_memory(i.dtype, operand(i, 1));
   llvm::Value* mask = optional(i, 2);
+  if (const auto spaced = spacing(i)) return emit_spaced_store(i, *spaced, x, mask);
   if (mask && has_masked_gathers(i.dtype)) {
     annotate(
         builder_.CreateMaskedScatter(x, element(buffer, positions), alignment_of(i.dtype), mask),

@@ -1,11 +1,12 @@
 #pragma once
 // The walk over one loops::Function. emit.cpp holds the structure: entry, blocks, loops;
-// emit_memory.cpp loads and stores; emit_lanes.cpp what goes lane by lane; emit_elementwise.h the
-// rest.
+// emit_memory.cpp loads and stores, emit_spaced.cpp those of every nth element; emit_lanes.cpp what
+// goes lane by lane; emit_elementwise.h the rest.
 
 #include <llvm/IR/Module.h>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "compiler/llvm/types.h"
@@ -72,6 +73,18 @@ class Emitter {
   bool has_masked_gathers(DType dtype) const;
   llvm::Value* from_memory(DType dtype, llvm::Value* x);
   llvm::Value* to_memory(DType dtype, llvm::Value* x);
+  // Lanes of a gather or scatter at every `step`th element; first: none for position 0.
+  struct Spacing {
+    loops::Ref first;
+    int step;
+  };
+  std::optional<Spacing> spacing(const loops::Instruction& i) const;
+  llvm::Value* spaced_mask(llvm::Value* mask, int lanes, int step);
+  llvm::Value* spaced_address(const loops::Instruction& i, const Spacing& spaced);
+  llvm::Value* emit_spaced_load(const loops::Instruction& i, const Spacing& spaced,
+                                llvm::Value* mask);
+  void emit_spaced_store(const loops::Instruction& i, const Spacing& spaced, llvm::Value* x,
+                         llvm::Value* mask);
   llvm::Value* emit_load(const loops::Instruction& i);
   llvm::Value* emit_gather(const loops::Instruction& i);
   void emit_store(const loops::Instruction& i);
