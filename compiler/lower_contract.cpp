@@ -18,7 +18,9 @@
 //
 // Packed panels are padded with zeros, so only the epilogue knows where the result ends. Where a
 // group has several axes, their indices are computed once per tile into a table, since taking an
-// index apart costs a division per axis.
+// index apart costs a division per axis. Where columns have several axes and the last one is long,
+// it is rounded up to whole vectors: then no vector holds the end of one line and the beginning of
+// the next, and images are read and written by vectors instead of lane by lane.
 
 #include "compiler/lower_contract.h"
 
@@ -96,6 +98,8 @@ int64_t extent_of(const Kernel& kernel, const std::vector<int64_t>& axes) {
   return out;
 }
 
+constexpr double least_used = 0.75;  // of the lanes of a line
+
 int64_t round_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
 class ContractLowering {
@@ -123,12 +127,17 @@ class ContractLowering {
     int32_t packed = -1, table = -1;  // scratch buffers; table only for several axes: [axis][tile]
     Ref first, count;                 // of the current tile
     Ref size;                         // extent, as an argument
+    // The last axis counts as whole vectors: a multiple of the lanes is the first of a vector along
+    // it, and the table has entries for those only.
+    bool lines = false;
+    int64_t line = 1;  // the last axis, rounded up
   };
   void plan_sizes();
   void plan_scratch();
   void emit_unit(Ref unit);
   void fill_table(Side& side);
   // Points `scope` at the flattened index first + i of a side, for scope.lanes consecutive ones.
+  // Masks those that are not there because a line is rounded up.
   void set_index(Scope& scope, const Side& side, Ref i);
   Ref panels_of(const Side& side);
   void pack(Side& side, const std::vector<Ref>& at, Ref k_first, Ref k_count);
@@ -160,6 +169,12 @@ void ContractLowering::plan_sizes() {
   rows_.panel = target_.vector_bytes == 64 ? 8 : target_.vector_bytes == 32 ? 6 : 4;
   columns_.panel = 2 * lanes_;
   for (Side* side : {&rows_, &columns_}) side->extent = extent_of(kernel_, side->axes);
+  if (columns_.axes.size() > 1 && target_.masked_memory) {
+    const int64_t last = w_.space()[size_t(columns_.axes.back())];
+    columns_.line = round_up(last, lanes_);
+    columns_.lines = double(last) >= least_used * double(columns_.line);
+    if (columns_.lines) columns_.extent = columns_.extent / last * columns_.line;
+  }
   // The inner axes: whole, but for the first, so that a column panel stays within half of the L1
   // cache.
   const int64_t first = kernel_.inner.empty() ? 1 : kernel_.inner[0];
@@ -255,12 +270,14 @@ void ContractLowering::emit_unit(Ref unit) {
 void ContractLowering::fill_table(Side& side) {
   if (side.table < 0) return;
   const Ref tile = w_.integer(&side == &rows_ ? "row tile" : "column tile", 0, side.tile);
-  b_.for_loop(b_.index(0), tile, 1, [&](Ref i) {
+  const int64_t step = side.lines ? lanes_ : 1;
+  b_.for_loop(b_.index(0), tile, step, [&](Ref i) {
     // Past the end the last element repeats: what is computed there is never used, but must be a
     // valid place.
-    Ref rest = b_.min_index(b_.add(side.first, i), b_.sub(side.size, b_.index(1)));
+    Ref rest = b_.min_index(b_.add(side.first, i), b_.sub(side.size, b_.index(step)));
     for (size_t a = side.axes.size(); a-- > 0;) {
-      const Ref extent = w_.extent(side.axes[a]);
+      const bool line = side.lines && a + 1 == side.axes.size();
+      const Ref extent = line ? w_.integer("line", 0, side.line) : w_.extent(side.axes[a]);
       const Ref index = a == 0 ? rest : b_.rem(rest, extent);
       if (a > 0) rest = b_.div(rest, extent);
       b_.store(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), index);
@@ -276,9 +293,14 @@ void ContractLowering::set_index(Scope& scope, const Side& side, Ref i) {
   if (side.table >= 0) {
     const Ref tile = w_.integer(&side == &rows_ ? "row tile" : "column tile", 0, side.tile);
     for (size_t a = 0; a < side.axes.size(); ++a)
-      scope.index[size_t(side.axes[a])] =
-          b_.load(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), scope.lanes);
-    w_.set_vector_axis(-1);
+      scope.index[size_t(side.axes[a])] = b_.load(
+          side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), side.lines ? 1 : scope.lanes);
+    w_.set_vector_axis(side.lines ? side.axes.back() : -1);
+    if (side.lines) {
+      const int64_t last = side.axes.back();
+      const Ref inside = b_.lt(b_.ramp(scope.index[size_t(last)], scope.lanes), w_.extent(last));
+      scope.mask = w_.both(scope.mask, inside);
+    }
     return;
   }
   if (side.axes.empty()) return;
