@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "cermet/ops.h"
 #include "ir/build.h"
 #include "runtime/tensor_state.h"
@@ -32,6 +34,11 @@ ir::Value as_float(const ir::Value& x);
 
 // The axes of an Axes argument, in [0, rank), ascending.
 Dims axes_of(std::string_view op, const Axes& axes, size_t rank);
+
+// Gives the elements of x the values that f makes of the old ones, after the checks that all
+// in-place operations share. The values are broadcast and cast; a higher kind of dtype is an Error.
+Tensor& update(std::string_view op, Tensor& x, const SourceLocation& where,
+               const std::function<ir::Value(const ir::Value& old)>& f);
 
 // Error unless the tensor is on the CPU: what exists of the runtime so far.
 void expect_cpu(const Device& device);

@@ -124,13 +124,15 @@ Tensor isfinite(const Tensor& x, SourceLocation where) {
   });
 }
 
-// Not maximum and minimum, which give each operand half of the slope where they are equal: PyTorch's slope is 1 there.
+// Not maximum and minimum, which give each operand half of the slope where they are equal:
+// PyTorch's slope is 1 there.
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
   return result_of(min.where(), [&] {
     const Operand self(x, min.where());
     const Operand* operands[] = {&self, &min, &max};
     const DType dtype = result_type(operands);
-    const ir::Value v = operand_value(self, dtype), low = operand_value(min, dtype), high = operand_value(max, dtype);
+    const ir::Value v = operand_value(self, dtype), low = operand_value(min, dtype),
+                    high = operand_value(max, dtype);
     const ir::Value above = ir::where(ir::lt(v, low), low, v);
     return ir::where(ir::lt(high, above), high, above);
   });

@@ -7,30 +7,25 @@ namespace cermet {
 
 using runtime::grad_mode;
 using runtime::located;
-using runtime::operand_value;
+using runtime::TensorState;
+using runtime::update;
 using runtime::value_of;
 
-namespace {
-
-// Gives x's elements the values that f makes, after the checks that all in-place operations share.
-template <class F>
-Tensor& update(std::string_view op, Tensor& x, const SourceLocation& where, F f) {
+Tensor& runtime::update(std::string_view op, Tensor& x, const SourceLocation& where,
+                        const std::function<ir::Value(const ir::Value& old)>& f) {
   located(where, [&] {
-    runtime::TensorState& state = *x.state(where);
+    TensorState& state = *x.state(where);
     if (grad_mode() && state.variable())
       throw Error(
           fmt::format("{}: a leaf that requires grad cannot be changed in place; do it inside of a "
-                      "no_grad, or to "
-                      "a detach()ed copy",
+                      "no_grad, or to a detach()ed copy",
                       op));
     if (grad_mode() && state.leaf() && !state.detached())
       throw Error(
           fmt::format("{}: a view of a leaf that requires grad cannot be changed in place; do it "
-                      "inside of a no_grad",
+                      "inside of a no_grad, or to a detach()ed copy",
                       op));
-    const ir::Value old = value_of(x);
-    ir::Value fresh = f(old);
-    if (!grad_mode()) fresh = ir::stop_gradient(fresh);
+    const ir::Value old = value_of(x), fresh = f(old);
     const auto kind = [](DType d) { return is_bool(d) ? 0 : is_float(d) ? 2 : 1; };
     if (kind(fresh->dtype) > kind(old->dtype))
       throw Error(fmt::format("{}: the result is {} and does not fit a tensor of {}", op,
@@ -39,10 +34,13 @@ Tensor& update(std::string_view op, Tensor& x, const SourceLocation& where, F f)
     if (!shape || *shape != old->shape)
       throw Error(fmt::format("{}: {} does not fit into {}", op, ir::type_string(*fresh),
                               ir::type_string(*old)));
-    state.assign(ir::expand(ir::cast(fresh, old->dtype), old->shape));
+    state.assign(ir::expand(ir::cast(fresh, old->dtype), old->shape),
+                 grad_mode() && !state.detached());
   });
   return x;
 }
+
+namespace {
 
 // An in-place form of a function of two operands.
 template <class F>
@@ -96,40 +94,6 @@ Tensor& Tensor::scatter_add_(int64_t dim, const Tensor& index, const Tensor& sou
                              SourceLocation where) {
   return update("scatter_add_", *this, where,
                 [&](const ir::Value&) { return value_of(scatter_add(dim, index, source, where)); });
-}
-
-Tensor& Tensor::index_put_(const std::vector<Index>& parts, const Operand& value) {
-  // Integers, slices, newaxis and ellipsis give a view, which can be written; a tensor of positions
-  // is a scatter.
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const auto* list = std::get_if<std::shared_ptr<const Tensor>>(&parts[i]);
-    if (!list) continue;
-    return located(value.where(), [&]() -> Tensor& {
-      if (parts.size() != 1)
-        throw Error("index_put_: a tensor of positions must be the only index");
-      const Tensor& positions = **list;
-      return update("index_put_", *this, value.where(), [&](const ir::Value& old) {
-        const ir::Value at = value_of(positions);
-        if (at->shape.size() != 1 || old->shape.empty())
-          throw Error(fmt::format("index_put_: positions {} for {}", ir::type_string(*at),
-                                  ir::type_string(*old)));
-        Shape shape = old->shape;
-        shape[0] = at->shape[0];
-        Shape line(shape.size(), 1);
-        line[0] = at->shape[0];
-        const ir::Value n = ir::constant(DType::I64, at->shape, old->shape[0]),
-                        wide = ir::cast(at, DType::I64);
-        const ir::Value wrapped = ir::where(ir::lt(wide, ir::zeros_like(wide)), wide + n, wide);
-        const ir::Value updates = ir::expand(operand_value(value, old->dtype), shape);
-        return ir::scatter(ir::Combine::Set, old, ir::expand(ir::reshape(wrapped, line), shape),
-                           updates, 0);
-      });
-    });
-  }
-  Tensor shown = index(parts, value.where());
-  update("index_put_", shown, value.where(),
-         [&](const ir::Value& old) { return operand_value(value, old->dtype); });
-  return *this;
 }
 
 }  // namespace cermet

@@ -1,5 +1,6 @@
 #include "runtime/tensor_state.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ir/check.h"
@@ -100,25 +101,71 @@ bool TensorState::requires_grad() const {
   return !detached_ && (leaf_ ? leaf_->requires_grad() : cell_->value()->requires_grad);
 }
 
-void TensorState::assign(const ir::Value& elements) {
-  const ir::Value old = cell_->value();
-  const int64_t count = numel(shape());
-  if (count == 0) return;
-  if (view_.is_identity() && count == old->numel())
-    return cell_->assign(ir::reshape(elements, old->shape));
-  // Each element of the cell is either shown by this view, at one place, or keeps its value.
-  const ir::StridedMap& map = view_.levels()[0];
+namespace {
+
+// Passes the adjoint of what is there now on to what was there before.
+class Unrecorded : public ir::GradientRule {
+ public:
+  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
+                                           const ir::Value& adjoint) const override {
+    return {adjoint};
+  }
+};
+
+// Whether two elements of a view are at one place. Axes whose step exceeds what the smaller steps
+// reach together cannot collide; what is not so simple is counted out.
+bool overlaps(const ir::StridedMap& map) {
+  std::vector<std::pair<int64_t, int64_t>> axes;  // |stride|, extent
   for (size_t d = 0; d < map.shape.size(); ++d)
-    if (map.strides[d] == 0 && map.shape[d] > 1)
-      throw Error(
-          "an expanded tensor shows one element at several places and cannot be written; use "
-          "clone() first");
-  const auto place = [&](const ir::Value& x) { return ir::transpose_view(view_, old->shape, x); };
-  const bool boolean = is_bool(dtype_);  // places are added up, which bool does not do
+    if (map.shape[d] > 1) axes.emplace_back(std::abs(map.strides[d]), map.shape[d]);
+  std::ranges::sort(axes);
+  int64_t reach = 0;
+  bool simple = true;
+  for (const auto& [stride, extent] : axes) {
+    if (stride == 0) return true;
+    simple = simple && stride > reach;
+    reach += stride * (extent - 1);
+  }
+  if (simple) return false;
+  std::vector<int64_t> places{0};
+  for (const auto& [stride, extent] : axes) {
+    const size_t count = places.size();
+    for (int64_t i = 1; i < extent; ++i)
+      for (size_t k = 0; k < count; ++k) places.push_back(places[k] + i * stride);
+  }
+  std::ranges::sort(places);
+  return std::ranges::adjacent_find(places) != places.end();
+}
+
+// A cell's elements, in which a view shows new ones.
+ir::Value with_shown(const ir::Value& old, const ir::ViewMap& view, const ir::Value& elements) {
+  if (view.is_identity() && elements->numel() == old->numel())
+    return ir::reshape(elements, old->shape);
+  // Each element of the cell is either shown by this view, at one place, or keeps its value.
+  const ir::StridedMap& map = view.levels()[0];
+  if (overlaps(map))
+    throw Error(
+        "a tensor that shows one element at several places (expand, unfold) cannot be written; use "
+        "clone() first");
+  const auto place = [&](const ir::Value& x) { return ir::transpose_view(view, old->shape, x); };
+  const DType dtype = elements->dtype;
+  const bool boolean = is_bool(dtype);  // places are added up, which bool does not do
   const ir::Value fresh =
-      ir::cast(place(boolean ? ir::cast(elements, DType::U8) : elements), dtype_);
-  const ir::Value shown = place(ir::constant(DType::U8, shape(), int64_t(1)));
-  cell_->assign(ir::where(ir::cast(shown, DType::Bool), fresh, old));
+      ir::cast(place(boolean ? ir::cast(elements, DType::U8) : elements), dtype);
+  const ir::Value shown = place(ir::constant(DType::U8, view.shape(), int64_t(1)));
+  return ir::where(ir::cast(shown, DType::Bool), fresh, old);
+}
+
+}  // namespace
+
+void TensorState::assign(const ir::Value& elements, bool recorded) {
+  if (elements->numel() == 0) return;
+  const ir::Value old = cell_->value();
+  ir::Value fresh = with_shown(old, view_, recorded ? elements : ir::stop_gradient(elements));
+  if (!recorded && old->requires_grad)
+    fresh = ir::custom_gradient(ir::stop_gradient(fresh), std::span(&old, 1),
+                                std::make_shared<const Unrecorded>());
+  cell_->assign(std::move(fresh));
 }
 
 Tensor make_tensor(ir::Value value) {

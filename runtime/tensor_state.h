@@ -73,8 +73,10 @@ class TensorState {
 
   // The expression of the elements as of now; a leaf's is its Leaf node.
   ir::Value value() const;
-  // Gives the elements that this tensor shows new values, for everyone who shares them.
-  void assign(const ir::Value& elements);
+  // Gives the elements that this tensor shows new values, for everyone who shares them. If that is
+  // not `recorded` (in a no_grad, through a detached tensor), gradients flow as if it had not
+  // happened.
+  void assign(const ir::Value& elements, bool recorded);
 
   const std::shared_ptr<GradVariable>& variable() const { return variable_; }
   void set_variable(std::shared_ptr<GradVariable> variable) { variable_ = std::move(variable); }

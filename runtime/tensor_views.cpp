@@ -206,44 +206,6 @@ Tensor Tensor::unfold(int64_t dim, int64_t size, int64_t step, SourceLocation wh
   });
 }
 
-Tensor Tensor::index(const std::vector<Index>& parts, SourceLocation where) const {
-  return located(where, [&] {
-    int64_t used = 0;
-    bool elided = false;
-    for (const Index& part : parts) {
-      if (std::holds_alternative<Ellipsis>(part)) {
-        if (elided) throw Error("index: more than one ellipsis");
-        elided = true;
-      } else if (!std::holds_alternative<NewAxis>(part)) {
-        ++used;
-      }
-    }
-    if (used > dim(where))
-      throw Error(
-          fmt::format("index: {} indices for {}", used, ir::type_string(dtype(), shape(where))));
-    Tensor out = *this;
-    int64_t axis = 0;
-    for (const Index& part : parts) {
-      if (const auto* i = std::get_if<int64_t>(&part)) {
-        out = out.select(axis, *i, where);
-      } else if (const auto* s = std::get_if<Slice>(&part)) {
-        out = out.slice(axis++, s->start, s->stop, s->step, where);
-      } else if (std::holds_alternative<NewAxis>(part)) {
-        out = out.unsqueeze(axis++, where);
-      } else if (std::holds_alternative<Ellipsis>(part)) {
-        axis += dim(where) - used;
-      } else {
-        const Tensor& positions = *std::get<std::shared_ptr<const Tensor>>(part);
-        if (positions.dim(where) != 1)
-          throw Error(fmt::format("index: a tensor of positions must have one axis, got {}",
-                                  ir::type_string(positions.dtype(), positions.shape())));
-        out = out.index_select(axis++, positions, where);
-      }
-    }
-    return out;
-  });
-}
-
 Tensor Tensor::clone(SourceLocation where) const {
   return located(where, [&] {
     // A snapshot: memory that others may write is read now.
@@ -268,9 +230,9 @@ Tensor Tensor::to(const Device& device, SourceLocation where) const {
   runtime::expect_cpu(device);
   return *this;
 }
-Tensor Tensor::to(const char* dtype_or_device, SourceLocation where) const {
-  if (const auto type = parse_dtype(dtype_or_device)) return to(*type, where);
-  return to(Device::parse(dtype_or_device, where), where);
+Tensor Tensor::to(std::string_view dtype_or_device, SourceLocation where) const {
+  const Options options(dtype_or_device, where);
+  return options.dtype ? to(*options.dtype, where) : to(options.device, where);
 }
 Tensor Tensor::cuda(SourceLocation where) const { return to(Device{Device::Kind::Cuda, 0}, where); }
 Tensor Tensor::cpu(SourceLocation where) const { return to(Device{}, where); }

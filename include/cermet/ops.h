@@ -257,6 +257,9 @@ Tensor triu(const Tensor& x, int64_t diagonal = 0, CERMET_HERE);
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index, CERMET_HERE);
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index, CERMET_HERE);
 Tensor take(const Tensor& x, const Tensor& index, CERMET_HERE);
+Tensor masked_fill(const Tensor& x, const Tensor& mask, const Operand& value);
+Tensor masked_select(const Tensor& x, const Tensor& mask, CERMET_HERE);  // realizes the mask
+Tensor nonzero(const Tensor& x, CERMET_HERE);  // int64 [count, rank], row-major; realizes x
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source);
 Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
                    CERMET_HERE);

@@ -20,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -98,9 +99,7 @@ struct Ellipsis {};
 struct NewAxis {};
 inline constexpr Ellipsis ellipsis{};
 inline constexpr NewAxis newaxis{};
-// One part of x[...]: an integer, a slice, newaxis, ellipsis, or a tensor of positions
-// or a mask (not yet supported).
-using Index = std::variant<int64_t, Slice, NewAxis, Ellipsis, std::shared_ptr<const Tensor>>;
+class Index;  // one part of x.index({...}), at the end of this file
 
 // Axes as an argument: 1, {0, 2}, or none for all.
 class Axes {
@@ -179,6 +178,8 @@ class Tensor {
 
   // --- views: share memory with this tensor
   Tensor operator[](const Position& i) const { return select(0, i.value, i.where); }
+  // x[...] of Python. A view, unless a part is a tensor; only one may be. A mask is realized by the
+  // call, since it says the shape of the result.
   Tensor index(const std::vector<Index>& parts, CERMET_HERE) const;
   Tensor select(int64_t dim, int64_t i, CERMET_HERE) const;
   Tensor slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
@@ -207,7 +208,7 @@ class Tensor {
   Tensor contiguous(CERMET_HERE) const;
   Tensor to(DType dtype, CERMET_HERE) const;
   Tensor to(const Device& device, CERMET_HERE) const;
-  Tensor to(const char* dtype_or_device, CERMET_HERE) const;  // "cuda:0", "float64"
+  Tensor to(std::string_view dtype_or_device, CERMET_HERE) const;  // "cuda:0", "float64"
   Tensor astype(DType dtype, CERMET_HERE) const { return to(dtype, where); }
   Tensor cuda(CERMET_HERE) const;
   Tensor cpu(CERMET_HERE) const;
@@ -255,6 +256,8 @@ class Tensor {
   Tensor gather(int64_t dim, const Tensor& index, CERMET_HERE) const;
   Tensor index_select(int64_t dim, const Tensor& index, CERMET_HERE) const;
   Tensor take(const Tensor& index, CERMET_HERE) const;  // of the flattened tensor
+  Tensor masked_fill(const Tensor& mask, const Operand& value) const;
+  Tensor masked_select(const Tensor& mask, CERMET_HERE) const;  // realizes the mask
   Tensor scatter(int64_t dim, const Tensor& index, const Operand& source) const;
   Tensor scatter_add(int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE) const;
   Tensor argsort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;
@@ -277,7 +280,9 @@ class Tensor {
   Tensor& relu_(CERMET_HERE);
   Tensor& scatter_(int64_t dim, const Tensor& index, const Operand& source);
   Tensor& scatter_add_(int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE);
+  // x[...] = value.
   Tensor& index_put_(const std::vector<Index>& parts, const Operand& value);
+  Tensor& masked_fill_(const Tensor& mask, const Operand& value);
   Tensor& operator+=(const Operand& other) { return add_(other); }
   Tensor& operator-=(const Operand& other) { return sub_(other); }
   Tensor& operator*=(const Operand& other) { return mul_(other); }
@@ -294,6 +299,24 @@ class Tensor {
   void* pointer(DType dtype, bool contiguous, const SourceLocation& where) const;
 
   std::shared_ptr<runtime::TensorState> state_;
+};
+
+// One part of x.index({...}): an integer, a slice, newaxis, ellipsis, or a tensor: positions
+// (integers of any shape, counted from the end where negative) or a mask (bool).
+class Index {
+ public:
+  using Part = std::variant<int64_t, Slice, NewAxis, Ellipsis, Tensor>;
+  template <std::integral T>
+    requires(!std::is_same_v<T, bool>)
+  Index(T i) : part_(int64_t(i)) {}            // NOLINT: implicit on purpose
+  Index(const Slice& slice) : part_(slice) {}  // NOLINT
+  Index(NewAxis axis) : part_(axis) {}         // NOLINT
+  Index(Ellipsis dots) : part_(dots) {}        // NOLINT
+  Index(const Tensor& positions_or_mask) : part_(positions_or_mask) {}  // NOLINT
+  const Part& part() const { return part_; }
+
+ private:
+  Part part_;
 };
 
 // Computes several tensors as one program.
