@@ -139,6 +139,13 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& str
         throw Error(
             fmt::format("from_blob: {} strides for shape {}", strides.size(), to_string(shape)));
       map.strides = strides;
+      __extension__ typedef __int128 Wide;  // of how far the elements reach
+      Wide reach = 0;
+      for (size_t d = 0; d < shape.size(); ++d)
+        if (shape[d] > 1) reach += Wide(std::abs(strides[d])) * (shape[d] - 1);
+      if (*count > 0 && reach > Wide(INT64_MAX) / 8)
+        throw Error(fmt::format("from_blob: strides {} of shape {} reach beyond any memory",
+                                to_string(strides), to_string(shape)));
     }
     // The memory is a line from the lowest to the highest element that is reached.
     int64_t low = 0, high = -1;

@@ -34,6 +34,11 @@ Tensor& runtime::update(std::string_view op, Tensor& x, const SourceLocation& wh
     if (!shape || *shape != old->shape)
       throw Error(fmt::format("{}: {} does not fit into {}", op, ir::type_string(*fresh),
                               ir::type_string(*old)));
+    if (!state.writable())
+      throw Error(fmt::format(
+          "{}: the tensor shows one element at several places (expand, unfold) and cannot be "
+          "written; use clone() first",
+          op));
     state.assign(ir::expand(ir::cast(fresh, old->dtype), old->shape),
                  grad_mode() && !state.detached());
   });

@@ -142,11 +142,6 @@ ir::Value with_shown(const ir::Value& old, const ir::ViewMap& view, const ir::Va
   if (view.is_identity() && elements->numel() == old->numel())
     return ir::reshape(elements, old->shape);
   // Each element of the cell is either shown by this view, at one place, or keeps its value.
-  const ir::StridedMap& map = view.levels()[0];
-  if (overlaps(map))
-    throw Error(
-        "a tensor that shows one element at several places (expand, unfold) cannot be written; use "
-        "clone() first");
   const auto place = [&](const ir::Value& x) { return ir::transpose_view(view, old->shape, x); };
   const DType dtype = elements->dtype;
   const bool boolean = is_bool(dtype);  // places are added up, which bool does not do
@@ -157,6 +152,8 @@ ir::Value with_shown(const ir::Value& old, const ir::ViewMap& view, const ir::Va
 }
 
 }  // namespace
+
+bool TensorState::writable() const { return !overlaps(view_.levels()[0]); }
 
 void TensorState::assign(const ir::Value& elements, bool recorded) {
   if (elements->numel() == 0) return;

@@ -73,9 +73,11 @@ class TensorState {
 
   // The expression of the elements as of now; a leaf's is its Leaf node.
   ir::Value value() const;
-  // Gives the elements that this tensor shows new values, for everyone who shares them. If that is
-  // not `recorded` (in a no_grad, through a detached tensor), gradients flow as if it had not
-  // happened.
+  // Whether each element is shown once, so that all of them can be assigned.
+  bool writable() const;
+  // Gives the elements that this tensor, which is writable(), shows new values, for everyone who
+  // shares them. If that is not `recorded` (in a no_grad, through a detached tensor), gradients
+  // flow as if it had not happened.
   void assign(const ir::Value& elements, bool recorded);
 
   const std::shared_ptr<GradVariable>& variable() const { return variable_; }

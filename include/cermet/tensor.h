@@ -92,7 +92,7 @@ struct Position {
 
 // Python's start:stop:step; what is left out is nullopt.
 struct Slice {
-  std::optional<int64_t> start, stop;
+  std::optional<int64_t> start = std::nullopt, stop = std::nullopt;
   int64_t step = 1;
 };
 struct Ellipsis {};
