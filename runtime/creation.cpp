@@ -18,7 +18,8 @@ Options::Options(std::string_view text, SourceLocation where) {
   if (text.starts_with("cpu") || text.starts_with("cuda"))
     device = Device::parse(text, where);
   else
-    throw Error(fmt::format("options: '{}' is neither a dtype nor a device", text), where);
+    throw Error(fmt::format("options: '{}' is no dtype, and neither cpu nor cuda nor cuda:N", text),
+                where);
 }
 
 namespace {
