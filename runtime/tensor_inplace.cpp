@@ -78,7 +78,9 @@ Tensor& Tensor::fill_(const Scalar& value, SourceLocation where) {
                             : ir::constant(old->dtype, old->shape, value.to_int());
   });
 }
-Tensor& Tensor::zero_(SourceLocation where) { return fill_(0, where); }
+Tensor& Tensor::zero_(SourceLocation where) {
+  return update("zero_", *this, where, [](const ir::Value& old) { return ir::zeros_like(old); });
+}
 
 #define CERMET_INPLACE(name)                                                \
   Tensor& Tensor::name##_(SourceLocation where) {                           \
