@@ -5,6 +5,7 @@
 // graph to text.
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -18,6 +19,13 @@
 
 #include "cermet/error.h"
 #include "compiler/autograd.h"
+#include "compiler/codegen.h"
+#include "compiler/fuse.h"
+#include "compiler/kernels_text.h"
+#include "compiler/kernels_verify.h"
+#include "compiler/llvm_module.h"
+#include "compiler/loops_text.h"
+#include "compiler/program.h"
 #include "compiler/simplify.h"
 #include "ir/build.h"
 #include "ir/text.h"
@@ -31,6 +39,7 @@ enum Exit : int { Done = 0, Usage = 2, ParseError = 3, CompileError = 4 };
 
 struct Options {
   std::string file;
+  std::string target = "host";
   std::vector<std::string> stages = {"graph"};
   bool grad = false;
   bool why = false;
@@ -47,6 +56,57 @@ std::string simplified_text(const ir::Graph& graph, const Options& options) {
   return text;
 }
 
+// With --why, the fusions that were refused.
+std::string kernels_text(const ir::Graph& graph, const Options& options) {
+  const compiler::KernelProgram program =
+      compiler::fuse(compiler::simplify(graph), compiler::target(options.target));
+  compiler::check_kernels(program);
+  std::string text = compiler::print_kernels(program);
+  if (options.why)
+    for (const compiler::Refusal& refusal : program.refusals)
+      text += fmt::format("# not fused: {}\n#   into {}\n#   {}\n", refusal.producer,
+                          refusal.consumer, refusal.reason);
+  return text;
+}
+
+// Every launch of the compiled graph: a line that says what it runs on, and the text of its kernel.
+// `comment` begins a comment in that text.
+template <class KernelText>
+std::string launches_text(const ir::Graph& graph, const Options& options, char comment,
+                          const KernelText& kernel_text) {
+  const compiler::Target target = compiler::target(options.target);
+  const compiler::Program program = compiler::compile(graph, target);
+  std::string text;
+  for (const compiler::Program::Launch& launch : program.launches) {
+    const compiler::LoweredKernel& kernel = launch.kernel;
+    const std::string buffers = fmt::format("buffers=[{}]", fmt::join(kernel.buffers, ","));
+    if (launch.kind == compiler::Kernel::Kind::Sort) {
+      text += fmt::format("{} sort {} rows={} columns={}{}\n", comment, buffers, launch.rows,
+                          launch.columns, launch.descending ? " descending" : "");
+      continue;
+    }
+    text += fmt::format("{} {} {} integers=[{}] range={} grain={} scratch={}\n", comment,
+                        kernel.function.name, buffers, fmt::join(kernel.integers, ","),
+                        kernel.range, kernel.grain, kernel.scratch_bytes);
+    text += kernel_text(kernel.function, target);
+    if (!text.ends_with('\n')) text += '\n';
+  }
+  return text;
+}
+
+std::string loops_text(const ir::Graph& graph, const Options& options) {
+  return launches_text(graph, options, '#',
+                       [](const compiler::loops::Function& function, const compiler::Target&) {
+                         return compiler::loops::print(function);
+                       });
+}
+std::string llvm_text(const ir::Graph& graph, const Options& options) {
+  return launches_text(graph, options, ';', compiler::llvm_backend().to_llvm_ir);
+}
+std::string asm_text(const ir::Graph& graph, const Options& options) {
+  return launches_text(graph, options, '#', compiler::llvm_backend().to_assembly);
+}
+
 struct Stage {
   std::string_view name, shows;
   std::string (*text)(const ir::Graph&, const Options&);
@@ -54,6 +114,10 @@ struct Stage {
 constexpr Stage stages[] = {
     {"graph", "the graph as it was read", graph_text},
     {"simplified", "after the safe rewrites", simplified_text},
+    {"kernels", "the fused kernels", kernels_text},
+    {"loops", "each kernel as loops over vectors", loops_text},
+    {"llvm", "as LLVM IR", llvm_text},
+    {"asm", "as assembly of the target", asm_text},
 };
 
 const Stage* stage_named(std::string_view name) {
@@ -131,7 +195,12 @@ int main(int argc, char** argv) {
   app.add_flag("--grad", options.grad,
                "First append the gradients of the sum of all float results, with respect to the "
                "leaves, or to the float parameters if there are none");
-  app.add_flag("--why", options.why, "Also say why: the rewrites that were used");
+  app.add_flag("--why", options.why,
+               "Also say why: the rewrites that were used, the fusions that were refused");
+  app.add_option("--target", options.target,
+                 "The processor to compile for: host, x86-64-v2 (SSE4.2), x86-64-v3 (AVX2), "
+                 "x86-64-v4 (AVX-512), znver4, ...")
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -134,6 +134,26 @@ TEST_CASE("ir-dump: --grad appends gradients") {
         "}\n");
 }
 
+TEST_CASE("ir-dump: shows loops, LLVM IR and assembly of each kernel") {
+  const test::TemporaryDirectory folder;
+  write(folder.path() / "a.cir",
+        "cir 1\ngraph main(%0: f32[1000]) {\n  %1 = add %0, %0 : f32[1000]\n  return %1\n}\n");
+  const auto stage = [&](std::string_view name, std::string_view target) {
+    const Outcome outcome =
+        ir_dump(fmt::format("a.cir --stage={} --target={}", name, target), folder.path());
+    CAPTURE(outcome.output);
+    CHECK(outcome.code == 0);
+    return outcome.output;
+  };
+  using Catch::Matchers::ContainsSubstring;
+  CHECK_THAT(stage("loops", "x86-64-v3"), ContainsSubstring(" = add f32x8 "));
+  CHECK_THAT(stage("loops", "x86-64-v2"), ContainsSubstring(" = add f32x4 "));
+  CHECK_THAT(stage("llvm", "x86-64-v3"), ContainsSubstring("fadd <8 x float>"));
+  CHECK_THAT(stage("asm", "x86-64-v3"), ContainsSubstring("vaddps"));
+  CHECK_THAT(stage("asm", "x86-64-v4"), ContainsSubstring("zmm"));
+  CHECK(ir_dump("a.cir --stage=kernels --target=i386", folder.path()).code == 4);
+}
+
 TEST_CASE("ir-dump: exit codes tell what went wrong") {
   const test::TemporaryDirectory folder;
   write(folder.path() / "a.cir", small);
