@@ -157,8 +157,7 @@ std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
   return at->second;  // another thread's, if it was first
 }
 
-std::shared_ptr<const Engine::Plan> Engine::plan_for(std::span<const ir::Value> roots,
-                                                     const Request& request) {
+std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
   {
     std::lock_guard lock(mutex_);
     if (const auto at = plans_.find(request.signature); at != plans_.end()) {
@@ -168,7 +167,7 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(std::span<const ir::Value> 
     ++stats_.plan_misses;
   }
   auto plan = std::make_shared<Plan>();
-  const ir::Graph graph = make_graph(roots, request);
+  const ir::Graph graph = make_graph(request);
   if (!dump_stages_.empty()) dump(dump_stages_, graph, target());
   plan->program = compiler::compile(graph, target());
   for (const compiler::Program::Launch& launch : plan->program.launches)
@@ -183,7 +182,7 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(std::span<const ir::Value> 
 std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(
     std::span<const ir::Value> roots) {
   const Request request = make_request(roots);
-  const auto plan = plan_for(roots, request);
+  const auto plan = plan_for(request);
   const compiler::Program& program = plan->program;
 
   std::vector<Buffer> results(roots.size());

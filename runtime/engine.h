@@ -80,7 +80,7 @@ class Engine {
  private:
   struct Kernel;
   struct Plan;
-  std::shared_ptr<const Plan> plan_for(std::span<const ir::Value> roots, const Request& request);
+  std::shared_ptr<const Plan> plan_for(const Request& request);
   std::shared_ptr<const Kernel> kernel_for(const compiler::loops::Function& function);
   void run(const Plan& plan, std::span<void* const> memory);
   void launch(const Plan& plan, size_t index, std::span<void* const> memory);

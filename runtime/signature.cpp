@@ -73,88 +73,104 @@ const Node* resolve(const Node* node) {
   return node;
 }
 
-// Roots with their identities taken off, so that the same computation has the same signature.
-std::vector<ir::Value> resolved(std::span<const ir::Value> roots) {
-  std::vector<ir::Value> out;
-  for (const ir::Value& root : roots) out.emplace_back(resolve(root.get()));
-  return out;
-}
+// The walk of a request: depth first, each node once, without recursion.
+class RequestWalk {
+ public:
+  explicit RequestWalk(Request& out) : out_(out), writer_(out.signature) {}
 
-// CustomGradient keeps operands that execution does not need: they are visited only if something
-// else needs them.
-std::vector<const Node*> needed_nodes(std::span<const ir::Value> roots) {
-  std::vector<const Node*> order;
-  struct Frame {
-    const Node* node;
-    size_t next, count;
-  };
-  std::unordered_map<const Node*, bool> seen;
-  std::vector<Frame> stack;
-  const auto enter = [&](const Node* node) {
-    node = resolve(node);
-    if (seen.emplace(node, true).second)
-      stack.push_back({node, 0, is_input(*node) ? 0 : node->operands.size()});
-  };
-  for (const ir::Value& root : roots) {
-    enter(root.get());
-    while (!stack.empty()) {
-      Frame& top = stack.back();
-      if (top.next < top.count) {
-        enter(top.node->operands[top.next++].get());
+  void root(const ir::Value& value) {
+    const Node* node = resolve(value.get());
+    enter(node);
+    while (!stack_.empty()) {
+      Frame& top = stack_.back();
+      if (top.next == top.count) {
+        leave(top);
+        stack_.pop_back();
       } else {
-        order.push_back(top.node);
-        stack.pop_back();
+        // CustomGradient keeps operands that execution does not need; resolve() leads past them.
+        const Node* operand = resolve(top.node->operands[top.next++].get());
+        top.operands.push_back(operand);
+        enter(operand);  // invalidates top
       }
     }
+    out_.roots.push_back(position_.at(node));
   }
-  return order;
-}
+
+ private:
+  struct Frame {
+    const Node* node;
+    bool input;
+    size_t next, count;
+    SmallVector<const Node*, 3> operands;
+  };
+
+  void enter(const Node* node) {
+    if (!position_.emplace(node, -1).second) return;
+    const bool input = is_input(*node);
+    stack_.push_back({node, input, 0, input ? 0 : node->operands.size(), {}});
+  }
+
+  void leave(const Frame& frame) {
+    const Node& node = *frame.node;
+    writer_.number(frame.input ? (node.op == Op::Constant ? -2 : -1) : int64_t(node.op));
+    writer_.number(int64_t(node.dtype));
+    writer_.dims(node.shape);
+    if (frame.input) {
+      out_.inputs.emplace_back(&node);
+    } else {
+      std::visit(writer_, node.attr);
+      writer_.number(int64_t(frame.operands.size()));
+      for (const Node* operand : frame.operands) {
+        out_.operands.push_back(position_.at(operand));
+        writer_.number(out_.operands.back());
+      }
+    }
+    position_.at(&node) = int64_t(out_.nodes.size());
+    out_.nodes.push_back(&node);
+    out_.is_input.push_back(frame.input);
+  }
+
+  Request& out_;
+  Writer writer_;
+  std::unordered_map<const Node*, int64_t> position_;  // -1: on the stack
+  std::vector<Frame> stack_;
+};
 
 }  // namespace
 
+// The number of roots comes first, so that no node can be read as more roots.
 Request make_request(std::span<const ir::Value> roots) {
   Request request;
   Writer out(request.signature);
-  std::unordered_map<const Node*, int64_t> position;
-  for (const Node* node : needed_nodes(roots)) {
-    const bool input = is_input(*node);
-    out.number(input ? (node->op == Op::Constant ? -2 : -1) : int64_t(node->op));
-    out.number(int64_t(node->dtype));
-    out.dims(node->shape);
-    if (input) {
-      request.inputs.emplace_back(node);
-    } else {
-      std::visit(out, node->attr);
-      out.number(int64_t(node->operands.size()));
-      for (const ir::Value& operand : node->operands)
-        out.number(position.at(resolve(operand.get())));
-    }
-    position.emplace(node, int64_t(position.size()));
-  }
-  for (const ir::Value& root : resolved(roots)) out.number(position.at(root.get()));
+  out.number(int64_t(roots.size()));
+  RequestWalk walk(request);
+  for (const ir::Value& root : roots) walk.root(root);
+  for (int64_t position : request.roots) out.number(position);
   return request;
 }
 
-ir::Graph make_graph(std::span<const ir::Value> roots, const Request& request) {
+ir::Graph make_graph(const Request& request) {
   ir::Graph graph;
-  std::unordered_map<const Node*, ir::Value> done;
-  for (const ir::Value& input : request.inputs) {
-    const bool scalar = input->op == Op::Constant;
-    const ir::Value slot = ir::parameter(int64_t(graph.parameters.size()), input->dtype,
-                                         scalar ? Shape{} : input->shape);
-    graph.parameters.push_back(slot);
-    done.emplace(input.get(), scalar ? ir::expand(slot, input->shape) : slot);
-  }
+  std::vector<ir::Value> made;  // by position
   std::vector<ir::Value> operands;
-  for (const Node* node : needed_nodes(roots)) {
-    if (done.contains(node)) continue;
+  size_t next = 0;
+  for (size_t i = 0; i < request.nodes.size(); ++i) {
+    const Node& node = *request.nodes[i];
+    if (request.is_input[i]) {
+      const bool scalar = node.op == Op::Constant;
+      const ir::Value slot = ir::parameter(int64_t(graph.parameters.size()), node.dtype,
+                                           scalar ? Shape{} : node.shape);
+      graph.parameters.push_back(slot);
+      made.push_back(scalar ? ir::expand(slot, node.shape) : slot);
+      continue;
+    }
     operands.clear();
-    for (const ir::Value& operand : node->operands)
-      operands.push_back(done.at(resolve(operand.get())));
-    done.emplace(node, node->op == Op::View ? ir::view(operands[0], node->view())
-                                            : ir::with_operands(*node, operands));
+    for (size_t k = 0; k < node.operands.size(); ++k)
+      operands.push_back(made[size_t(request.operands[next++])]);
+    made.push_back(node.op == Op::View ? ir::view(operands[0], node.view())
+                                       : ir::with_operands(node, operands));
   }
-  for (const ir::Value& root : resolved(roots)) graph.results.push_back(done.at(root.get()));
+  for (int64_t root : request.roots) graph.results.push_back(made[size_t(root)]);
   return graph;
 }
 

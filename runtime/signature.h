@@ -13,16 +13,23 @@
 
 namespace cermet::runtime {
 
+// A request is taken in one walk and not looked at again in the graph, since other threads may
+// compute nodes of it meanwhile: what was pending at the walk is pending in the plan.
 struct Request {
   std::string signature;  // compared byte for byte
-  std::vector<ir::Value>
-      inputs;  // by slot: a Data node, a node with a computed value, or a Constant (a scalar)
+  // By slot: a Data node, a node with a computed value, or a Constant (a scalar).
+  std::vector<ir::Value> inputs;
+  // What the roots need, operands before users, down to the inputs. The roots keep it alive.
+  std::vector<const ir::Node*> nodes;
+  std::vector<bool> is_input;     // of each node; the inputs are in this order
+  std::vector<int64_t> operands;  // positions in nodes: those of all nodes, one after the other
+  std::vector<int64_t> roots;     // positions in nodes
 };
 
 // What the roots need, down to buffers that exist.
 Request make_request(std::span<const ir::Value> roots);
 
 // The same as a graph: slot i of the request is parameter i; a scalar is a parameter of rank 0.
-ir::Graph make_graph(std::span<const ir::Value> roots, const Request& request);
+ir::Graph make_graph(const Request& request);
 
 }  // namespace cermet::runtime

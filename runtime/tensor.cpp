@@ -147,7 +147,7 @@ std::string Tensor::to_cir(SourceLocation where) const {
   return located(where, [&] {
     const ir::Value value = state(where)->value();
     const std::span roots(&value, 1);
-    return ir::print(runtime::make_graph(roots, runtime::make_request(roots)));
+    return ir::print(runtime::make_graph(runtime::make_request(roots)));
   });
 }
 
