@@ -2,6 +2,7 @@
 // copies and conversions.
 
 #include "runtime/api.h"
+#include "runtime/engine.h"
 
 namespace cermet {
 
@@ -28,6 +29,15 @@ Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
     out->set_leaf(state.leaf(), change(*state.leaf_view()));
   return Tensor(std::move(out));
 }
+
+// The gradient of a copy is the gradient of what was copied.
+class CopyGradient : public ir::GradientRule {
+ public:
+  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
+                                           const ir::Value& adjoint) const override {
+    return {adjoint};
+  }
+};
 
 }  // namespace
 
@@ -160,8 +170,8 @@ Tensor Tensor::narrow(int64_t dim, int64_t start, int64_t length, SourceLocation
   return located(where, [&] {
     const int64_t extent = size(dim, where), first = start < 0 ? start + extent : start;
     if (length < 0 || first < 0 || first > extent - length)
-      throw Error(fmt::format("narrow: [{}, {}) is not inside an axis of {} elements", start,
-                              start + length, extent));
+      throw Error(fmt::format("narrow: {} elements from {} are not inside an axis of {}", length,
+                              start, extent));
     return slice(dim, first, first + length, 1, where);
   });
 }
@@ -211,9 +221,13 @@ Tensor Tensor::clone(SourceLocation where) const {
     // A snapshot: memory that others may write is read now.
     const ir::Value value = value_of(*this);
     if (!value->reads_borrowed) return runtime::make_tensor(value);
-    std::vector<std::byte> bytes(size_t(numel(where)) * size_of(dtype()));
-    read(dtype(), bytes.data(), where);
-    return tensor(std::span<const std::byte>(bytes), dtype(), shape(where), where);
+    runtime::Buffer copy = runtime::default_engine().allocator().allocate(dtype(), shape(where));
+    read(dtype(), copy.data(), where);
+    const ir::Value snapshot = ir::data(
+        std::make_shared<const runtime::BufferStorage>(std::move(copy)), dtype(), shape(where));
+    if (!value->requires_grad) return runtime::make_tensor(snapshot);
+    return runtime::make_tensor(ir::custom_gradient(snapshot, std::span(&value, 1),
+                                                    std::make_shared<const CopyGradient>()));
   });
 }
 
