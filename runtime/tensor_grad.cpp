@@ -2,6 +2,8 @@
 
 #include "cermet/grad.h"
 
+#include <unordered_map>
+
 #include "compiler/autograd.h"
 #include "runtime/api.h"
 
@@ -30,26 +32,26 @@ Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
       throw Error(fmt::format(
           "set_requires_grad: only floating point tensors can require gradients, got {}",
           ir::type_string(s.dtype(), s.shape())));
-    if (value && !s.variable()) s.set_variable(std::make_shared<GradVariable>());
-    if (!value) s.set_variable(nullptr);
+    if (value && !s.variable()) s.make_leaf();
+    if (!value) s.make_constant();
   });
   return *this;
 }
 
 Tensor Tensor::grad() const {
-  const auto& variable = state()->variable();
-  return variable ? variable->grad() : Tensor();
+  const auto& gradient = state()->gradient();
+  return gradient ? gradient->get() : Tensor();
 }
 
 void Tensor::set_grad(const Tensor& grad, SourceLocation where) {
   located(where, [&] {
-    const auto& variable = state(where)->variable();
-    if (!variable) throw Error("set_grad: the tensor is no leaf that requires grad");
+    const auto& gradient = state(where)->gradient();
+    if (!gradient) throw Error("set_grad: the tensor is no leaf that requires grad");
     if (grad.defined() && (grad.shape() != shape() || grad.dtype() != dtype()))
       throw Error(fmt::format("set_grad: {} is no gradient of {}",
                               ir::type_string(grad.dtype(), grad.shape()),
                               ir::type_string(dtype(), shape())));
-    variable->set_grad(grad);
+    gradient->set(grad);
   });
 }
 
@@ -85,7 +87,7 @@ std::vector<Tensor> fresh_leaves(std::span<const Tensor> inputs, const SourceLoc
     if (!is_float(x.dtype(where)))
       throw Error(fmt::format("grad: inputs must be floating point, got {}",
                               ir::type_string(x.dtype(), x.shape())));
-    leaf.state()->set_variable(std::make_shared<GradVariable>());
+    leaf.state()->make_leaf();
     out.push_back(std::move(leaf));
   }
   return out;
@@ -94,6 +96,43 @@ std::vector<Tensor> fresh_leaves(std::span<const Tensor> inputs, const SourceLoc
 std::vector<ir::Value> values_of(std::span<const Tensor> tensors) {
   std::vector<ir::Value> out;
   for (const Tensor& t : tensors) out.push_back(value_of(t));
+  return out;
+}
+
+const GradVariable& variable_of(const ir::Node& leaf) {
+  return static_cast<const GradVariable&>(*leaf.as<ir::LeafAttr>().variable);
+}
+
+// The nodes that stand for the inputs in what was recorded. A leaf has several if its elements
+// were computed, or changed, between two uses.
+struct InputNodes {
+  std::vector<ir::Value> nodes;
+  std::vector<size_t> input;  // of each node
+
+  InputNodes(std::span<const ir::Value> outputs, std::span<const Tensor> inputs) {
+    std::unordered_multimap<const GradVariable*, ir::Value> leaves;
+    for (const ir::Value& leaf : compiler::leaves_of(outputs))
+      leaves.emplace(&variable_of(*leaf), leaf);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      auto [at, end] = leaves.equal_range(inputs[i].state()->variable().get());
+      if (at == end) add(value_of(inputs[i]), i);
+      for (; at != end; ++at) add(at->second, i);
+    }
+  }
+  void add(const ir::Value& node, size_t of) { nodes.push_back(node), input.push_back(of); }
+};
+
+// The gradient of each input; an empty Value if no output depends on it.
+std::vector<ir::Value> gradients_of(std::span<const ir::Value> outputs,
+                                    std::span<const Tensor> inputs,
+                                    std::span<const ir::Value> weights) {
+  const InputNodes in(outputs, inputs);
+  const auto parts = compiler::vjp(outputs, in.nodes, weights);
+  std::vector<ir::Value> out(inputs.size());
+  for (size_t k = 0; k < parts.size(); ++k) {
+    ir::Value& sum = out[in.input[k]];
+    if (parts[k]) sum = sum ? sum + parts[k] : parts[k];
+  }
   return out;
 }
 
@@ -120,11 +159,11 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
     const std::vector<ir::Value> leaves = compiler::leaves_of(std::span(&output, 1));
     const auto gradients = compiler::vjp(std::span(&output, 1), leaves, std::span(&cotangent, 1));
     for (size_t i = 0; i < leaves.size(); ++i) {
-      if (!gradients[i]) continue;
-      auto& variable = static_cast<GradVariable&>(*leaves[i]->as<ir::LeafAttr>().variable);
+      const auto gradient = variable_of(*leaves[i]).gradient();
+      if (!gradients[i] || !gradient) continue;
       const ir::Value fresh = ir::stop_gradient(gradients[i]);
-      const Tensor before = variable.grad();
-      variable.set_grad(Tensor(std::make_shared<runtime::TensorState>(
+      const Tensor before = gradient->get();
+      gradient->set(Tensor(std::make_shared<runtime::TensorState>(
           before.defined() ? value_of(before) + fresh : fresh)));
     }
     state_->consumed = !retain_graph;
@@ -143,7 +182,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
     for (size_t i = 0; i < out.size(); ++i)
       weights.push_back(
           cotangent_of("grad", out[i], cotangents.empty() ? Tensor() : cotangents[i]));
-    const auto gradients = compiler::vjp(out, in, weights);
+    const auto gradients = gradients_of(out, inputs, weights);
     std::vector<Tensor> result;
     for (size_t i = 0; i < in.size(); ++i) {
       if (!gradients[i] && !allow_unused)
@@ -170,7 +209,7 @@ std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<co
     const Tensor y = f(leaves);
     const ir::Value output = value_of(y), weight = cotangent_of("vjp", output, cotangent);
     const std::vector<ir::Value> in = values_of(leaves);
-    const auto gradients = compiler::vjp(std::span(&output, 1), in, std::span(&weight, 1));
+    const auto gradients = gradients_of(std::span(&output, 1), leaves, std::span(&weight, 1));
     std::vector<Tensor> result;
     for (size_t i = 0; i < in.size(); ++i)
       result.push_back(make_tensor(gradients[i] ? gradients[i] : ir::zeros_like(in[i])));
@@ -192,8 +231,10 @@ std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> i
     const std::vector<Tensor> leaves = fresh_leaves(inputs, where);
     const Tensor y = f(leaves);
     const ir::Value output = value_of(y);
-    const std::vector<ir::Value> in = values_of(leaves), directions = values_of(tangents);
-    const ir::Value tangent = compiler::jvp(std::span(&output, 1), in, directions)[0];
+    const InputNodes in(std::span(&output, 1), leaves);
+    std::vector<ir::Value> directions;
+    for (size_t i : in.input) directions.push_back(value_of(tangents[i]));
+    const ir::Value tangent = compiler::jvp(std::span(&output, 1), in.nodes, directions)[0];
     return std::pair{y, make_tensor(tangent ? tangent : ir::zeros_like(output))};
   });
 }

@@ -2,20 +2,30 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
 
 #include "ir/check.h"
 #include "ir/view_transpose.h"
 #include "runtime/engine.h"
 
 namespace cermet::runtime {
+namespace {
 
-Tensor GradVariable::grad() const {
-  std::lock_guard lock(mutex_);
-  return grad_;
+Buffer copy_of(const Buffer& memory, size_t bytes) {
+  Buffer copy = default_engine().allocator().allocate(bytes);
+  if (bytes > 0) std::memcpy(copy.data(), memory.data(), bytes);
+  return copy;
 }
-void GradVariable::set_grad(Tensor grad) {
+
+}  // namespace
+
+Tensor Gradient::get() const {
   std::lock_guard lock(mutex_);
-  grad_ = std::move(grad);
+  return gradient_;
+}
+void Gradient::set(Tensor gradient) {
+  std::lock_guard lock(mutex_);
+  std::swap(gradient_, gradient);
 }
 
 Cell::Cell(Buffer home, DType dtype, int64_t elements) {
@@ -59,21 +69,24 @@ void Cell::write_home(const BufferStorage& elements) {
   const Buffer memory = storage->buffer();
   const size_t bytes = size_t(home_->numel()) * size_of(home_->dtype);
   const int64_t ours = value_ == home_ ? 2 : 1;
-  if (home_->references.load() > ours) {
-    Buffer copy = default_engine().allocator().allocate(bytes);
-    if (bytes > 0) std::memcpy(copy.data(), memory.data(), bytes);
-    storage->move_to(std::move(copy));
-  }
+  if (home_->references.load() > ours) storage->move_to(copy_of(memory, bytes));
   if (bytes > 0) std::memcpy(memory.data(), elements.buffer().data(), bytes);
   elements_ = std::make_shared<const BufferStorage>(memory, true);
   home_ = ir::data(elements_, value_->dtype, value_->shape);
 }
 
+// Tensors with equal expressions share the buffer that was computed for them, and pending
+// expressions read it: a pointer to it is given out only if nobody else has it, else to a copy.
 void* Cell::give_out() {
   std::lock_guard lock(mutex_);
   CERMET_CHECK(elements_ != nullptr, "a pointer to elements that do not exist");
   if (!home_) {
-    elements_ = std::make_shared<const BufferStorage>(elements_->buffer(), true);
+    const bool in_data = value_->op == ir::Op::Data;
+    const bool alone =
+        elements_.use_count() == (in_data ? 2 : 1) && (!in_data || value_->references.load() == 1);
+    Buffer memory = elements_->buffer();
+    if (!alone) memory = copy_of(memory, size_t(value_->numel()) * size_of(value_->dtype));
+    elements_ = std::make_shared<const BufferStorage>(std::move(memory), true);
     home_ = ir::data(elements_, value_->dtype, value_->shape);
     if (!value_->requires_grad) value_ = home_;
   }
@@ -94,6 +107,11 @@ ir::Value TensorState::value() const {
   if (!view_.is_identity() || view_.shape() != value->shape) value = ir::view(value, view_);
   if (variable_) return ir::leaf(value, variable_);
   return detached_ ? ir::stop_gradient(value) : value;
+}
+
+void TensorState::make_leaf() {
+  gradient_ = std::make_shared<Gradient>();
+  variable_ = std::make_shared<GradVariable>(gradient_);
 }
 
 bool TensorState::requires_grad() const {
@@ -175,15 +193,27 @@ bool& grad_mode() {
   return enabled;
 }
 
+namespace {
+
+// The elements of an expression that is a buffer already; memory of someone else is read anew.
+std::shared_ptr<const BufferStorage> known_elements(const ir::Node& node) {
+  auto known = node.op == ir::Op::Data ? node.as<ir::DataAttr>().storage : node.value();
+  if (!known || known->borrowed()) return nullptr;
+  return std::static_pointer_cast<const BufferStorage>(std::move(known));
+}
+
+}  // namespace
+
 void realize_states(std::span<const std::shared_ptr<TensorState>> states) {
   std::vector<std::shared_ptr<Cell>> cells;
   std::vector<ir::Value> roots;
+  std::unordered_set<const Cell*> seen;
   for (const auto& state : states) {
     const std::shared_ptr<Cell>& cell = state->cell();
-    if (cell->elements() || std::ranges::find(cells, cell) != cells.end()) continue;
+    if (!seen.insert(cell.get()).second || cell->elements()) continue;
     const ir::Value value = cell->value();
-    if (const auto known = value->value()) {
-      cell->computed(value, std::static_pointer_cast<const BufferStorage>(known));
+    if (auto known = known_elements(*value)) {
+      cell->computed(value, std::move(known));
       continue;
     }
     cells.push_back(cell);

@@ -12,8 +12,8 @@
 // expressions that still want the old elements get a copy first.
 //
 // A leaf that requires grad has a Variable. Reading it gives a Leaf node around the cell's
-// expression, so that each use of the tensor in a graph can be found again; its gradient is kept in
-// the Variable.
+// expression, so that each use of the tensor in a graph can be found again; its gradient is kept
+// beside the Variable.
 
 #include <mutex>
 #include <span>
@@ -24,14 +24,26 @@
 
 namespace cermet::runtime {
 
-class GradVariable : public ir::Variable {
+// The gradient of a leaf. The leaf's tensors keep it, not the nodes: what it is computed from
+// contains the leaf's nodes, and would never be let go of.
+class Gradient {
  public:
-  Tensor grad() const;
-  void set_grad(Tensor grad);
+  Tensor get() const;
+  void set(Tensor gradient);
 
  private:
   mutable std::mutex mutex_;
-  Tensor grad_;
+  Tensor gradient_;
+};
+
+class GradVariable : public ir::Variable {
+ public:
+  explicit GradVariable(const std::shared_ptr<Gradient>& gradient) : gradient_(gradient) {}
+  // Null when the last tensor of the leaf is gone, and nobody could read the gradient.
+  std::shared_ptr<Gradient> gradient() const { return gradient_.lock(); }
+
+ private:
+  const std::weak_ptr<Gradient> gradient_;
 };
 
 class Cell {
@@ -81,7 +93,9 @@ class TensorState {
   void assign(const ir::Value& elements, bool recorded);
 
   const std::shared_ptr<GradVariable>& variable() const { return variable_; }
-  void set_variable(std::shared_ptr<GradVariable> variable) { variable_ = std::move(variable); }
+  const std::shared_ptr<Gradient>& gradient() const { return gradient_; }
+  void make_leaf();
+  void make_constant() { variable_ = nullptr, gradient_ = nullptr; }
   bool requires_grad() const;
 
   // A view of a leaf: its expression is a view of the leaf's node, which is not in the cell.
@@ -97,8 +111,9 @@ class TensorState {
   std::shared_ptr<Cell> cell_;
   ir::ViewMap view_;
   DType dtype_;
-  bool detached_ = false;  // shares the elements, but not their gradient
-  std::shared_ptr<GradVariable> variable_;
+  bool detached_ = false;                   // shares the elements, but not their gradient
+  std::shared_ptr<GradVariable> variable_;  // of a leaf that requires grad, as is
+  std::shared_ptr<Gradient> gradient_;
   std::shared_ptr<TensorState> leaf_;
   std::optional<ir::ViewMap> leaf_view_;
 };
