@@ -56,7 +56,9 @@ Tolerance sum_tolerance(DType dtype, int64_t terms, double magnitude) {
 double ulp_distance(DType dtype, uint64_t a, uint64_t b) {
   const double x = ir::element_to_double(dtype, a), y = ir::element_to_double(dtype, b);
   if (std::isnan(x) || std::isnan(y)) return std::isnan(x) && std::isnan(y) ? 0 : infinity;
-  return std::fabs(double(rank_of(dtype, a)) - double(rank_of(dtype, b)));
+  // Subtracted as integers: neighbours in f64 have ranks that are one number as a double.
+  const int64_t i = rank_of(dtype, a), j = rank_of(dtype, b);
+  return double(i > j ? uint64_t(i) - uint64_t(j) : uint64_t(j) - uint64_t(i));
 }
 
 std::optional<std::string> difference(const ir::HostArray& got, const ir::HostArray& expected,

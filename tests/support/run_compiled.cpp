@@ -1,0 +1,148 @@
+#include "support/run_compiled.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <memory>
+#include <random>
+
+#include "ir/build.h"
+#include "ir/check.h"
+#include "ir/element.h"
+#include "ir/interpreter.h"
+#include "ir/text.h"
+#include "support/catch.h"
+
+namespace cermet::test {
+
+using ir::HostArray;
+using ir::Value;
+
+const std::vector<std::string>& target_names() {
+  static const std::vector<std::string> names = [] {
+    const int widest = compiler::target("host").vector_bytes;
+    std::vector<std::string> out;
+    for (const char* name : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
+      if (compiler::target(name).vector_bytes <= widest) out.push_back(name);
+    out.push_back("host");
+    return out;
+  }();
+  return names;
+}
+
+runtime::Engine& engine_for(const std::string& target, int threads) {
+  static std::map<std::pair<std::string, int>, std::unique_ptr<runtime::Engine>> engines;
+  auto& engine = engines[{target, threads}];
+  if (!engine) {
+    runtime::EngineOptions options;
+    options.threads = threads;
+    options.target = target;
+    options.cache_directory.clear();
+    options.allocator.guard_pages = true;
+    engine = std::make_unique<runtime::Engine>(std::move(options));
+  }
+  return *engine;
+}
+
+std::vector<HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& graph,
+                                    std::span<const HostArray> parameters) {
+  std::vector<Value> inputs;
+  for (const HostArray& array : parameters) {
+    const runtime::Buffer buffer = engine.allocator().allocate(array.dtype, array.shape);
+    std::copy(array.bytes.begin(), array.bytes.end(), static_cast<std::byte*>(buffer.data()));
+    // Borrowed, so that no node remembers its value and the next target computes it again.
+    const auto storage = std::make_shared<const runtime::BufferStorage>(buffer, true);
+    inputs.push_back(ir::data(storage, array.dtype, array.shape));
+  }
+  const ir::Graph bound =
+      ir::rewrite(graph, [&](const ir::Node& node, std::span<const Value>) -> Value {
+        if (node.op != ir::Op::Parameter) return {};
+        return inputs[size_t(node.as<ir::ParameterAttr>().slot)];
+      });
+  const auto buffers = engine.realize(bound.results);
+  std::vector<HostArray> out;
+  for (size_t i = 0; i < buffers.size(); ++i)
+    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape,
+                     buffers[i]->buffer().data());
+  return out;
+}
+
+void check_compiled(const ir::Graph& graph, std::span<const HostArray> parameters,
+                    const Tolerance& tolerance, const std::vector<std::string>& targets) {
+  const std::vector<HostArray> expected = ir::interpret(graph, parameters);
+  for (const std::string& target : targets) {
+    const std::vector<HostArray> got = run_compiled(engine_for(target), graph, parameters);
+    REQUIRE(got.size() == expected.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      const auto wrong = difference(got[i], expected[i], tolerance);
+      if (!wrong) continue;
+      const ir::Graph alone{graph.parameters, {graph.results[i]}};
+      FAIL_CHECK("target " << target << ", result " << i << ": " << *wrong << "\n"
+                           << ir::print(alone));
+    }
+  }
+}
+
+ir::Graph graph_over(std::vector<Value> results) {
+  ir::Graph graph;
+  for (const ir::Node* node : ir::topological_order(results)) {
+    if (node->op != ir::Op::Parameter) continue;
+    const size_t slot = size_t(node->as<ir::ParameterAttr>().slot);
+    if (graph.parameters.size() <= slot) graph.parameters.resize(slot + 1);
+    graph.parameters[slot] = Value(node);
+  }
+  for (size_t slot = 0; slot < graph.parameters.size(); ++slot)
+    if (!graph.parameters[slot])
+      graph.parameters[slot] = ir::parameter(int64_t(slot), DType::F32, {});
+  graph.results = std::move(results);
+  return graph;
+}
+
+HostArray edge_values(DType dtype, const Shape& shape, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  static const std::vector<double> special = {
+      0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, infinity, -infinity, std::nan("")};
+  HostArray out(dtype, shape);
+  const uint64_t top = uint64_t(1) << (bits_of(dtype) - 1);
+  const auto unit = [&] { return std::ldexp(double(random() >> 11), -52) - 1; };
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    uint64_t bits = 0;
+    const uint64_t kind = random() % 8;
+    if (is_bool(dtype)) {
+      bits = random() % 2;
+    } else if (!is_float(dtype)) {
+      const uint64_t edges[] = {0, 1, top, top - 1, top | (top - 1), top | 1};
+      if (kind < 4)
+        bits = ir::element_bits(dtype, int64_t(random() % 80) - (is_signed(dtype) ? 10 : 0));
+      else
+        bits = kind < 6 ? edges[random() % 6] : random() & (top | (top - 1));
+    } else if (kind < 5) {
+      bits = ir::element_bits(dtype, unit() * (kind < 3 ? 2 : 40));
+    } else if (kind == 5) {
+      bits = random() & (top | (top - 1));
+    } else {
+      const uint64_t below_infinity = ir::element_bits(dtype, infinity) - 1;
+      const uint64_t edges[] = {1, 2, below_infinity, below_infinity | top, top | 1};
+      bits = kind == 6 ? ir::element_bits(dtype, special[random() % special.size()])
+                       : edges[random() % 5];
+    }
+    out.set_bits(i, bits);
+  }
+  return out;
+}
+
+HostArray numbers_between(DType dtype, const Shape& shape, double low, double high,
+                          uint64_t seed) {
+  std::mt19937_64 random(seed);
+  HostArray out(dtype, shape);
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    const double value = low + (high - low) * std::ldexp(double(random() >> 11), -53);
+    out.set_bits(i, ir::element_bits(dtype, is_float(dtype) ? value : std::floor(value)));
+  }
+  return out;
+}
+
+}  // namespace cermet::test

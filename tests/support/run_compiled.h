@@ -1,0 +1,42 @@
+#pragma once
+// Graphs run as compiled code: the whole way through simplification, fusion, lowering, LLVM and the
+// engine, for any target that this machine can run. Every buffer ends at a page that cannot be
+// read.
+
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/host_array.h"
+#include "runtime/engine.h"
+#include "support/compare.h"
+
+namespace cermet::test {
+
+// Names for compiler::target() of what this machine can run; "host" is the last.
+const std::vector<std::string>& target_names();
+
+// One engine for each target and number of threads, without a disk cache. Kept for the whole
+// process, so that kernels that occur again are not compiled again.
+runtime::Engine& engine_for(const std::string& target, int threads = 1);
+
+// The results of the graph for these parameters, all computed as one program.
+std::vector<ir::HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& graph,
+                                        std::span<const ir::HostArray> parameters);
+
+// Runs the graph on all targets, or the ones given, and compares with the interpreter.
+void check_compiled(const ir::Graph& graph, std::span<const ir::HostArray> parameters,
+                    const Tolerance& tolerance = {},
+                    const std::vector<std::string>& targets = target_names());
+
+// The graph of these results over the parameters that they use, whose slots must be 0, 1, ...
+ir::Graph graph_over(std::vector<ir::Value> results);
+
+// What makes edge cases likely: small whole numbers, numbers of all magnitudes, any bits, and the
+// special values of the dtype.
+ir::HostArray edge_values(DType dtype, const Shape& shape, uint64_t seed);
+// Numbers in [low, high), whole ones for integers and bool.
+ir::HostArray numbers_between(DType dtype, const Shape& shape, double low, double high,
+                              uint64_t seed);
+
+}  // namespace cermet::test
