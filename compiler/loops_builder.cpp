@@ -144,6 +144,12 @@ Ref Builder::select(Ref mask, Ref x, Ref y) {
 
 Ref Builder::cast(Ref x, DType to) {
   if (dtype(x) == to) return x;
+  // Back from a wider float: the number that it was. So a half that is only moved keeps its bits,
+  // which a conversion would change for signalling NaNs.
+  if (at(x).op == Opcode::Convert && is_float(to) && is_float(dtype(x))) {
+    const Ref from = at(x).operands[0];
+    if (dtype(from) == to && size_of(dtype(x)) > size_of(to)) return from;
+  }
   return pure(Opcode::Convert, to, lanes(x), {x});
 }
 Ref Builder::bitcast(Ref x, DType to) {

@@ -1,0 +1,263 @@
+// Reductions, scans and row programs as compiled code on every target against the interpreter.
+
+#include "ir/build.h"
+#include "support/catch.h"
+#include "support/run_compiled.h"
+
+using namespace cermet;
+using namespace cermet::ir;
+using namespace cermet::test;
+
+namespace {
+
+const std::vector<Combine> sums = {Combine::Sum}, products = {Combine::Prod},
+                           extrema = {Combine::Max, Combine::Min};
+
+// Every non-empty subset of the axes of a shape.
+std::vector<Dims> axis_subsets(size_t rank) {
+  std::vector<Dims> out;
+  for (size_t bits = 1; bits < size_t(1) << rank; ++bits) {
+    Dims axes;
+    for (size_t d = 0; d < rank; ++d)
+      if (bits >> d & 1) axes.push_back(int64_t(d));
+    out.push_back(axes);
+  }
+  return out;
+}
+
+Tolerance product_tolerance(DType dtype) {
+  if (!is_float(dtype)) return {};
+  return {.ulps = 1, .relative = dtype == DType::F64 ? 1e-13 : 1e-5};
+}
+// Of results that went through several roundings of the dtype.
+Tolerance rounded(DType dtype) {
+  switch (dtype) {
+    case DType::F64: return {.relative = 1e-12, .absolute = 1e-13};
+    case DType::F32: return {.relative = 2e-5, .absolute = 2e-6};
+    case DType::F16: return {.relative = 4e-3, .absolute = 4e-3};
+    default: return {.relative = 3e-2, .absolute = 3e-2};
+  }
+}
+
+HostArray summands(DType dtype, const Shape& shape, uint64_t seed) {
+  return numbers_between(dtype, shape, is_unsigned(dtype) ? 0 : -2, is_float(dtype) ? 2 : 100,
+                         seed);
+}
+
+void check_reductions(DType dtype, const Shape& shape, const std::vector<Dims>& subsets) {
+  const Value x = parameter(0, dtype, shape);
+  const auto all = [&](const std::vector<Combine>& combines) {
+    std::vector<Value> out;
+    for (Combine combine : combines)
+      for (const Dims& axes : subsets) out.push_back(reduce(combine, x, axes));
+    return graph_over(out);
+  };
+  INFO(name(dtype) << to_string(shape));
+  check_compiled(all(extrema), std::vector{edge_values(dtype, shape, 3)}, {.signed_zeros = false});
+  if (is_bool(dtype)) return;
+  const HostArray terms = summands(dtype, shape, 4);
+  const double count = double(numel(shape));
+  check_compiled(all(sums), std::vector{terms},
+                 is_float(dtype) ? sum_tolerance(dtype, numel(shape), 2 * count) : Tolerance());
+  check_compiled(all(products), std::vector{numbers_between(dtype, shape, 0.5, 1.5, 5)},
+                 product_tolerance(dtype));
+}
+
+Value total(const Value& x, const Dims& axes) { return reduce(Combine::Sum, x, axes, true); }
+Value largest(const Value& x, const Dims& axes) { return reduce(Combine::Max, x, axes, true); }
+Value mean(const Value& x, const Dims& axes) {
+  const Value s = total(x, axes);
+  return s / (double(x->numel()) / double(s->numel()));
+}
+Value softmax(const Value& x, const Dims& axes) {
+  const Value e = exp(x - largest(x, axes));
+  return e / total(e, axes);
+}
+Value normalised(const Value& x, const Dims& axes) {
+  const Value centred = x - mean(x, axes);
+  return centred / sqrt(mean(centred * centred, axes) + 1e-3);
+}
+
+}  // namespace
+
+TEST_CASE("compiled: reductions over every set of axes in every dtype") {
+  for (DType dtype : all_dtypes) {
+    check_reductions(dtype, {3, 5, 4}, axis_subsets(3));
+    check_reductions(dtype, {2, 17, 33}, axis_subsets(3));
+  }
+}
+
+TEST_CASE("compiled: reductions of long rows, columns, single elements and thin arrays") {
+  for (DType dtype : {DType::F32, DType::F64, DType::F16, DType::I8, DType::I64}) {
+    check_reductions(dtype, {3, 50021}, {{1}, {0}, {0, 1}});
+    check_reductions(dtype, {1000, 37}, {{0}, {1}});
+    check_reductions(dtype, {1000, 1}, {{0}, {1}});
+    check_reductions(dtype, {1, 300}, {{0}, {1}, {0, 1}});
+    check_reductions(dtype, {1}, {{0}});
+    check_reductions(dtype, {2, 2, 2, 2, 3}, {{0, 2, 4}, {1, 3}, {0, 1, 2, 3, 4}});
+  }
+}
+
+TEST_CASE("compiled: a sum of many equal terms keeps its accuracy") {
+  // A single running f32 sum of these would be off by 1e-3 or worse.
+  const int64_t n = 4000037;
+  HostArray x(DType::F32, {n});
+  for (float& v : x.as<float>()) v = 0.1f;
+  check_compiled(graph_over({reduce(Combine::Sum, parameter(0, DType::F32, {n}), Dims{0})}),
+                 std::vector{x}, {.relative = 2e-6}, {"host"});
+}
+
+TEST_CASE("compiled: reductions over views") {
+  const Shape shape = {12, 35};
+  const Value x = parameter(0, DType::F32, shape);
+  const Value views[] = {transpose(x, 0, 1),
+                         flip(x, 1),
+                         slice(x, 1, 1, std::nullopt, 3),
+                         slice(x, 1, 20, 3, -2),
+                         pad(x, 1, 3, 2),
+                         pad(pad(x, 1, 3, 2, 1.0), 0, 1, 0),
+                         expand(slice(x, 0, 2, 3), Shape{6, 35}),
+                         expand(slice(x, 1, 2, 3), Shape{12, 9}),
+                         reshape(transpose(x, 0, 1), Shape{20, 21}),
+                         reshape(pad(transpose(x, 0, 1), 0, 1, 0), Shape{16, 27}),
+                         diagonal(unsqueeze(x, 0), 0, 0, 1),
+                         reshape(unfold(x, 1, 4, 3, 2), Shape{12, 40})};
+  std::vector<Value> sums_of, extrema_of;
+  for (const Value& v : views)
+    for (int64_t axis : {0, 1}) {
+      sums_of.push_back(reduce(Combine::Sum, v * 2.0, Dims{axis}));
+      extrema_of.push_back(reduce(Combine::Min, v, Dims{axis}));
+    }
+  check_compiled(graph_over(sums_of), std::vector{summands(DType::F32, shape, 1)},
+                 sum_tolerance(DType::F32, 40, 200));
+  check_compiled(graph_over(extrema_of), std::vector{edge_values(DType::F32, shape, 2)},
+                 {.signed_zeros = false});
+}
+
+TEST_CASE("compiled: empty arrays reduce to identities") {
+  for (DType dtype : {DType::F32, DType::I16, DType::F16}) {
+    const Value x = parameter(0, dtype, {3, 0, 4});
+    check_compiled(
+        graph_over({reduce(Combine::Sum, x, Dims{1}), reduce(Combine::Prod, x, Dims{0, 1, 2}),
+                    reduce(Combine::Max, x, Dims{0}), reduce(Combine::Sum, x, Dims{2}), x * x,
+                    scan(Combine::Sum, x, 1)}),
+        std::vector{HostArray(dtype, {3, 0, 4})});
+  }
+}
+
+TEST_CASE("compiled: positions of extrema along every axis, ties and NaN included") {
+  for (DType dtype : all_dtypes)
+    for (const Shape& shape : {Shape{3, 5, 4}, Shape{2, 67, 19}, Shape{1, 300, 1}}) {
+      const Value x = parameter(0, dtype, shape);
+      std::vector<Value> out;
+      for (int64_t axis = 0; axis < 3; ++axis)
+        for (Combine combine : extrema) out.push_back(arg_reduce(combine, x, axis));
+      INFO(name(dtype) << to_string(shape));
+      check_compiled(graph_over(out), std::vector{edge_values(dtype, shape, 8)});
+      // Few different numbers: nearly all are ties.
+      check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, 0, 2, 9)});
+    }
+}
+
+TEST_CASE("compiled: scans along every axis, both ways, inclusive and exclusive") {
+  for (DType dtype : all_dtypes) {
+    if (is_bool(dtype)) continue;
+    for (const Shape& shape : {Shape{3, 5, 4}, Shape{2, 33, 18}}) {
+      const Value x = parameter(0, dtype, shape);
+      const auto all = [&](const std::vector<Combine>& combines) {
+        std::vector<Value> out;
+        for (Combine combine : combines)
+          for (int64_t axis = 0; axis < 3; ++axis)
+            for (int way = 0; way < 4; ++way)
+              out.push_back(scan(combine, x, axis, way & 1, way & 2));
+        return graph_over(out);
+      };
+      INFO(name(dtype) << to_string(shape));
+      check_compiled(all(extrema), std::vector{edge_values(dtype, shape, 3)},
+                     {.signed_zeros = false});
+      check_compiled(all(sums), std::vector{summands(dtype, shape, 4)},
+                     is_float(dtype) ? sum_tolerance(dtype, 33, 66) : Tolerance());
+      check_compiled(all(products), std::vector{numbers_between(dtype, shape, 0.5, 1.5, 5)},
+                     product_tolerance(dtype));
+    }
+  }
+}
+
+TEST_CASE("compiled: scans inside of larger expressions") {
+  for (DType dtype : {DType::F32, DType::F16, DType::F64}) {
+    const Shape shape = {5, 21};
+    const Value x = parameter(0, dtype, shape), y = parameter(1, dtype, shape);
+    std::vector<Value> out;
+    for (int64_t axis : {0, 1}) {
+      const Value running = scan(Combine::Sum, x * y, axis);
+      out.push_back(running / 3.0 + x);
+      out.push_back(scan(Combine::Sum, x, axis, true) - scan(Combine::Sum, y, axis));
+      out.push_back(total(running, {axis}) + total(x, {axis}));
+      out.push_back(scan(Combine::Max, x - largest(x, {axis}), axis, true, false));
+      out.push_back(flip(scan(Combine::Sum, flip(x, axis), axis), axis));
+      out.push_back(scan(Combine::Sum, scan(Combine::Sum, x, axis, false, true), axis, true));
+    }
+    check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, -1, 1, 1),
+                                                numbers_between(dtype, shape, -1, 1, 2)},
+                   {.relative = rounded(dtype).relative, .absolute = rounded(dtype).absolute * 40});
+  }
+}
+
+TEST_CASE("compiled: row programs of two to five stages") {
+  for (DType dtype : {DType::F32, DType::F64, DType::F16, DType::BF16})
+    for (const Shape& shape : {Shape{4, 6}, Shape{3, 130}, Shape{70, 5}, Shape{1, 33}}) {
+      const Value x = parameter(0, dtype, shape), dy = parameter(1, dtype, shape);
+      std::vector<Value> out;
+      for (const Dims& axes : {Dims{1}, Dims{0}, Dims{0, 1}}) {
+        const Value y = softmax(x, axes);
+        out.push_back(y);
+        out.push_back(y * (dy - total(dy * y, axes)));
+        out.push_back(x - largest(x, axes) - log(total(exp(x - largest(x, axes)), axes)));
+        out.push_back(normalised(x, axes) * dy + x);
+        out.push_back(softmax(normalised(tanh(x), axes), axes));
+        out.push_back(total(erf(x) * normalised(x, axes), axes));
+        out.push_back(largest(normalised(x, axes), axes) + mean(x * dy, axes));
+      }
+      INFO(name(dtype) << to_string(shape));
+      check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, -1, 1, 1),
+                                                  numbers_between(dtype, shape, -1, 1, 2)},
+                     {.relative = 8 * rounded(dtype).relative,
+                      .absolute = 16 * rounded(dtype).absolute});
+    }
+}
+
+TEST_CASE("compiled: row programs over several inner axes keep what is expensive") {
+  const Shape shape = {2, 3, 5, 7};
+  for (DType dtype : {DType::F32, DType::F16, DType::F64}) {
+    const Value x = parameter(0, dtype, shape);
+    std::vector<Value> out;
+    for (const Dims& axes : {Dims{2, 3}, Dims{0, 2, 3}, Dims{1, 3}, Dims{0, 1}, Dims{1, 2}}) {
+      out.push_back(softmax(x, axes));
+      out.push_back(normalised(tanh(x), axes));
+      out.push_back(softmax(erf(x) - mean(erf(x), axes), axes));
+      out.push_back(softmax(transpose(x, 1, 3), axes));
+    }
+    check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, -2, 2, 1)},
+                   {.relative = 4 * rounded(dtype).relative,
+                    .absolute = 8 * rounded(dtype).absolute});
+  }
+}
+
+TEST_CASE("compiled: reductions of mixed dtypes in one kernel") {
+  const Shape shape = {6, 45};
+  const Value a = parameter(0, DType::I8, shape), b = parameter(1, DType::F64, shape);
+  const Value c = parameter(2, DType::F16, shape), mask = lt(b, like(b, 0.0));
+  for (int64_t axis : {0, 1}) {
+    const Dims axes = {axis};
+    const Value wide = cast(a, DType::F64) * b;
+    check_compiled(
+        graph_over({total(wide, axes), largest(mask, axes), reduce(Combine::Min, mask, axes),
+                    total(cast(mask, DType::I64), axes), arg_reduce(Combine::Max, wide, axis),
+                    total(cast(c, DType::F32) + cast(a, DType::F32), axes), total(a, axes),
+                    where(expand(largest(mask, axes), shape), cast(c, DType::F64), b)}),
+        std::vector{numbers_between(DType::I8, shape, -100, 100, 1),
+                    numbers_between(DType::F64, shape, -2, 2, 2),
+                    numbers_between(DType::F16, shape, -2, 2, 3)},
+        {.relative = 1e-6, .absolute = 1e-3});
+  }
+}
