@@ -594,8 +594,10 @@ Vectorisation choose_vectorisation(const Kernel& kernel, const KernelProgram& pr
   };
   // What happens once per row hardly counts next to what happens per element.
   const auto weight = [&](bool inner) { return inner || kernel.inner.empty() ? 1.0 : 1.0 / 64; };
+  // Through divisions, neighbours are still likely to lie side by side.
   for (const Expr& e : kernel.exprs)
-    if (e.buffer >= 0 && e.map->single()) count(e.map->levels()[0], e.buffer, weight(e.inner));
+    if (e.buffer >= 0)
+      count(e.map->levels()[0], e.buffer, weight(e.inner) / (e.map->single() ? 1 : 2));
   for (const KernelStore& s : kernel.stores)
     count(s.map, s.buffer, 2 * weight(kernel.exprs[size_t(s.value)].inner));
   int64_t axis = -1;

@@ -93,8 +93,12 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
           shared ? fmt::format("stride {}", d) : fmt::format("{} {} {} {}", role, what, level, d),
           shared ? 0 : which, value);
     };
-    if (level > 0) {  // the row-major position so far, taken apart into this level's index
-      Ref rest = out.position;
+    // The axis that lanes run along, one element apart: the vector axis of the space, or the only
+    // axis of a deeper level, whose index is the position so far.
+    int64_t lane_axis = level == 0 && scope.lanes > 1 ? vector_axis_ : -1;
+    if (level > 0) {
+      if (out.vector_stride == 1) lane_axis = 0;
+      Ref rest = out.position;  // row-major, taken apart into this level's index
       at.assign(m.shape.size(), Ref());
       for (size_t d = m.shape.size(); d-- > 0;) {
         const Ref size = number("size", d, m.shape[d]);
@@ -106,7 +110,7 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
     int64_t vector_stride = 0;
     Ref lane_part;
     for (size_t d = 0; d < m.shape.size(); ++d) {
-      const bool lanes_here = level == 0 && int64_t(d) == vector_axis_ && scope.lanes > 1;
+      const bool lanes_here = int64_t(d) == lane_axis;
       const Ref index = lanes_here && (m.begin[d] != 0 || m.end[d] != m.shape[d])
                             ? b_.ramp(at[d], scope.lanes)
                             : at[d];
@@ -127,12 +131,16 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
       }
       position = b_.add(position, b_.mul(at[d], stride));
     }
-    if (lane_part && vector_stride != 1)
+    const bool last = level + 1 == map.levels().size();
+    if (lane_part && vector_stride != 1) {
       position = b_.add(position, b_.mul(b_.ramp(b_.index(0), scope.lanes), lane_part));
-    else if (lane_part && level + 1 < map.levels().size())
+      vector_stride = 0;
+    } else if (lane_part && !last && map.levels()[level + 1].shape.size() != 1) {
       position = b_.ramp(position, scope.lanes);
+      vector_stride = 0;
+    }
     out.position = position;
-    out.vector_stride = level == 0 ? vector_stride : 0;
+    out.vector_stride = vector_stride;
   }
   return out;
 }

@@ -169,9 +169,9 @@ constexpr auto table = std::to_array<Rule>({
 
   // Arithmetic
   RULE(Neg, "-(-x) => x", is_op(x, Op::Neg), arg(x)),
-  RULE(Abs, "abs(abs(x)) => abs(x)", is_op(x, Op::Abs), x),
-  RULE(Abs, "abs(-x) => abs(x)", is_op(x, Op::Neg), ir::abs(arg(x))),
   RULE(Abs, "abs(x) => x (unsigned)", is_unsigned(x->dtype), x),
+  RULE(Abs, "abs(abs(x)) => abs(x)", is_op(x, Op::Abs), x),
+  RULE(Abs, "abs(-x) => abs(x) (not unsigned)", !is_unsigned(x->dtype) && is_op(x, Op::Neg), ir::abs(arg(x))),
 
   RULE(Add, "c + x => x + c", constant_left(x, y), swapped(node)),
   RULE(Add, "x + -0.0 => x", real(x) && is(y, -0.0), x),

@@ -169,8 +169,8 @@ TEST_CASE("compiled: casts between all dtypes, and bitcasts") {
     // Numbers around the limits of every integer dtype.
     if (is_float(from))
       for (int64_t i = 0; i < wide.numel(); ++i)
-        wide.set_bits(i, element_bits(from, (i % 2 ? -1.0 : 1.0) *
-                                                (std::ldexp(1.0, int(i % 70)) + double(i % 5) - 2)));
+        wide.set_bits(i, element_bits(from, (i % 2 ? -1.0 : 1.0) * (std::ldexp(1.0, int(i % 70)) +
+                                                                    double(i % 5) - 2)));
     const Value p = parameter(0, from, {1500}), q = parameter(1, from, {1500});
     std::vector<Value> results;
     for (DType to : all_dtypes) {
@@ -189,9 +189,9 @@ TEST_CASE("compiled: chains of half precision round after every op") {
     const Value x = parameter(0, dtype, {999}), y = parameter(1, dtype, {999});
     const Value sum = x * y + x, third = sum / 3.0;
     const Value wide = cast(cast(third, DType::F32) * 1.0001, dtype);
-    check_compiled(graph_over({sum, third, wide, floor(third - y), eq(third, y)}),
-                   std::vector<HostArray>{edge_values(dtype, {999}, 1),
-                                          edge_values(dtype, {999}, 2)});
+    check_compiled(
+        graph_over({sum, third, wide, floor(third - y), eq(third, y)}),
+        std::vector<HostArray>{edge_values(dtype, {999}, 1), edge_values(dtype, {999}, 2)});
   }
 }
 
@@ -204,10 +204,10 @@ TEST_CASE("compiled: leaves, constants and positions as results") {
                              diagonal(x, 1, 0, 1), unfold(x, 1, 2, 2, 1)}),
                  std::vector<HostArray>{a});
   const Value i = iota(21);
-  check_compiled(graph_over({i, i * like(i, 3.0), pad(i, 0, 2, 3),
-                             transpose(reshape(i, Shape{3, 7}), 0, 1),
-                             reshape(transpose(reshape(i, Shape{3, 7}), 0, 1), Shape{21}),
-                             constant(DType::BF16, {4, 3}, 2.5), constant(DType::Bool, {3}, 1.0),
-                             constant(DType::U64, {}, int64_t(-1)), flip(i, 0)}),
-                 {});
+  check_compiled(
+      graph_over({i, i * like(i, 3.0), pad(i, 0, 2, 3), transpose(reshape(i, Shape{3, 7}), 0, 1),
+                  reshape(transpose(reshape(i, Shape{3, 7}), 0, 1), Shape{21}),
+                  constant(DType::BF16, {4, 3}, 2.5), constant(DType::Bool, {3}, 1.0),
+                  constant(DType::U64, {}, int64_t(-1)), flip(i, 0)}),
+      {});
 }

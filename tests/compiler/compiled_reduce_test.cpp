@@ -197,8 +197,9 @@ TEST_CASE("compiled: scans inside of larger expressions") {
       out.push_back(flip(scan(Combine::Sum, flip(x, axis), axis), axis));
       out.push_back(scan(Combine::Sum, scan(Combine::Sum, x, axis, false, true), axis, true));
     }
-    check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, -1, 1, 1),
-                                                numbers_between(dtype, shape, -1, 1, 2)},
+    check_compiled(graph_over(out),
+                   std::vector{numbers_between(dtype, shape, -1, 1, 1),
+                               numbers_between(dtype, shape, -1, 1, 2)},
                    {.relative = rounded(dtype).relative, .absolute = rounded(dtype).absolute * 40});
   }
 }
@@ -219,10 +220,11 @@ TEST_CASE("compiled: row programs of two to five stages") {
         out.push_back(largest(normalised(x, axes), axes) + mean(x * dy, axes));
       }
       INFO(name(dtype) << to_string(shape));
-      check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, -1, 1, 1),
-                                                  numbers_between(dtype, shape, -1, 1, 2)},
-                     {.relative = 8 * rounded(dtype).relative,
-                      .absolute = 16 * rounded(dtype).absolute});
+      check_compiled(
+          graph_over(out),
+          std::vector{numbers_between(dtype, shape, -1, 1, 1),
+                      numbers_between(dtype, shape, -1, 1, 2)},
+          {.relative = 8 * rounded(dtype).relative, .absolute = 16 * rounded(dtype).absolute});
     }
 }
 
@@ -237,9 +239,9 @@ TEST_CASE("compiled: row programs over several inner axes keep what is expensive
       out.push_back(softmax(erf(x) - mean(erf(x), axes), axes));
       out.push_back(softmax(transpose(x, 1, 3), axes));
     }
-    check_compiled(graph_over(out), std::vector{numbers_between(dtype, shape, -2, 2, 1)},
-                   {.relative = 4 * rounded(dtype).relative,
-                    .absolute = 8 * rounded(dtype).absolute});
+    check_compiled(
+        graph_over(out), std::vector{numbers_between(dtype, shape, -2, 2, 1)},
+        {.relative = 4 * rounded(dtype).relative, .absolute = 8 * rounded(dtype).absolute});
   }
 }
 

@@ -64,8 +64,7 @@ std::vector<HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& gr
   const auto buffers = engine.realize(bound.results);
   std::vector<HostArray> out;
   for (size_t i = 0; i < buffers.size(); ++i)
-    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape,
-                     buffers[i]->buffer().data());
+    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape, buffers[i]->buffer().data());
   return out;
 }
 
@@ -103,8 +102,8 @@ ir::Graph graph_over(std::vector<Value> results) {
 HostArray edge_values(DType dtype, const Shape& shape, uint64_t seed) {
   std::mt19937_64 random(seed);
   constexpr double infinity = std::numeric_limits<double>::infinity();
-  static const std::vector<double> special = {
-      0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, infinity, -infinity, std::nan("")};
+  static const std::vector<double> special = {0.0, -0.0, 1.0, -1.0,     0.5,       -0.5,        1.5,
+                                              2.5, -2.5, 3.0, infinity, -infinity, std::nan("")};
   HostArray out(dtype, shape);
   const uint64_t top = uint64_t(1) << (bits_of(dtype) - 1);
   const auto unit = [&] { return std::ldexp(double(random() >> 11), -52) - 1; };
@@ -134,8 +133,7 @@ HostArray edge_values(DType dtype, const Shape& shape, uint64_t seed) {
   return out;
 }
 
-HostArray numbers_between(DType dtype, const Shape& shape, double low, double high,
-                          uint64_t seed) {
+HostArray numbers_between(DType dtype, const Shape& shape, double low, double high, uint64_t seed) {
   std::mt19937_64 random(seed);
   HostArray out(dtype, shape);
   for (int64_t i = 0; i < out.numel(); ++i) {
