@@ -132,6 +132,7 @@ std::vector<Example> examples() {
       {"abs(abs(x)) => abs(x)", abs(abs(x)), abs(x)},
       {"abs(-x) => abs(x) (not unsigned)", abs(-i), abs(i)},
       {"abs(x) => x (unsigned)", abs(u), u},
+      {"abs(x) => x (unsigned)", abs(neg(u)), neg(u)},
       {"c + x => x + c", 2.0 + x, x + 2.0},
       {"x + -0.0 => x", x + -0.0, x},
       {"x + 0 => x (integers)", i + 0.0, i},
