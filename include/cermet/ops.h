@@ -126,47 +126,39 @@ Tensor softplus(const Tensor& x, CERMET_HERE);
 Tensor operator-(const Operand& x);
 Tensor operator~(const Operand& x);
 Tensor operator!(const Operand& x);
-#define CERMET_OPERATORS(X)                                                                 \
-  X(+, add)                                                                                 \
-  X(-, sub)                                                                                 \
-  X(*, mul)                                                                                 \
-  X(/, div)                                                                                 \
-  X(%, remainder)                                                                           \
-  X(&, bitwise_and) X(|, bitwise_or) X(^, bitwise_xor) X(<<, left_shift) X(>>, right_shift) \
-      X(<, lt) X(<=, le) X(>, gt) X(>=, ge) X(==, eq) X(!=, ne)
+// clang-format off
+#define CERMET_OPERATORS(X)                                                     \
+  X(+, add) X(-, sub) X(*, mul) X(/, div) X(%, remainder)                       \
+  X(&, bitwise_and) X(|, bitwise_or) X(^, bitwise_xor)                          \
+  X(<<, left_shift) X(>>, right_shift)                                          \
+  X(<, lt) X(<=, le) X(>, gt) X(>=, ge) X(==, eq) X(!=, ne)
+// NumPy's names, and PyTorch's longer ones.
+#define CERMET_ALIASES2(X)                                                      \
+  X(subtract, sub) X(multiply, mul) X(divide, div) X(true_divide, div)          \
+  X(power, pow) X(arctan2, atan2) X(mod, remainder)                             \
+  X(equal, eq) X(not_equal, ne) X(less, lt) X(less_equal, le) X(greater, gt)    \
+  X(greater_equal, ge)                                                          \
+  X(bitwise_left_shift, left_shift) X(bitwise_right_shift, right_shift)
+#define CERMET_ALIASES1(X)                                                      \
+  X(negative, neg) X(absolute, abs) X(arcsin, asin) X(arccos, acos)             \
+  X(arctan, atan) X(arcsinh, asinh) X(arccosh, acosh) X(arctanh, atanh)         \
+  X(invert, bitwise_not) X(rint, round)
+// clang-format on
 #define X(symbol, name) \
   inline Tensor operator symbol(const Operand& x, const Operand& y) { return name(x, y); }
 CERMET_OPERATORS(X)
 #undef X
-#undef CERMET_OPERATORS
-
-// NumPy's names, and PyTorch's longer ones.
-#define CERMET_ALIASES(X)                                                                      \
-  X(subtract, sub)                                                                             \
-  X(multiply, mul)                                                                             \
-  X(divide, div)                                                                               \
-  X(true_divide, div)                                                                          \
-  X(power, pow)                                                                                \
-  X(arctan2, atan2) X(equal, eq) X(not_equal, ne) X(less, lt) X(less_equal, le) X(greater, gt) \
-      X(greater_equal, ge) X(mod, remainder) X(bitwise_left_shift, left_shift)                 \
-          X(bitwise_right_shift, right_shift)
 #define X(alias, name) \
   inline Tensor alias(const Operand& x, const Operand& y) { return name(x, y); }
-CERMET_ALIASES(X)
+CERMET_ALIASES2(X)
 #undef X
-#undef CERMET_ALIASES
-#define CERMET_ALIASES(X) \
-  X(negative, neg)        \
-  X(absolute, abs)        \
-  X(arcsin, asin)         \
-  X(arccos, acos)         \
-  X(arctan, atan)         \
-  X(arcsinh, asinh) X(arccosh, acosh) X(arctanh, atanh) X(invert, bitwise_not) X(rint, round)
 #define X(alias, name) \
   inline Tensor alias(const Tensor& x, CERMET_HERE) { return name(x, where); }
-CERMET_ALIASES(X)
+CERMET_ALIASES1(X)
 #undef X
-#undef CERMET_ALIASES
+#undef CERMET_OPERATORS
+#undef CERMET_ALIASES2
+#undef CERMET_ALIASES1
 
 // --- reductions: as the methods
 #define CERMET_REDUCTIONS(X) \
