@@ -32,7 +32,8 @@
 
 namespace {
 
-using namespace cermet;
+namespace compiler = cermet::compiler;
+namespace ir = cermet::ir;
 
 // Exit codes, so that scripts need not read messages.
 enum Exit : int { Done = 0, Usage = 2, ParseError = 3, CompileError = 4 };
@@ -168,7 +169,7 @@ int dump(const Options& options) {
   ir::Graph graph;
   try {
     graph = ir::parse(*text, options.file == "-" ? "<stdin>" : options.file);
-  } catch (const Error& error) {
+  } catch (const cermet::Error& error) {
     return fail(ParseError, error.what());
   }
   if (options.grad) graph = with_gradients(std::move(graph));
