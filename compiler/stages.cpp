@@ -1,10 +1,12 @@
 #include "compiler/stages.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "compiler/codegen.h"
 #include "compiler/fuse.h"
 #include "compiler/kernels_text.h"
+#include "compiler/kernels_verify.h"
 #include "compiler/llvm_module.h"
 #include "compiler/loops_text.h"
 #include "compiler/program.h"
@@ -14,55 +16,72 @@
 namespace cermet::compiler {
 namespace {
 
-KernelProgram kernels_of(const ir::Graph& graph, const Target& target) {
-  return fuse(simplify(graph), target);
+std::string graph_text(const ir::Graph& graph, const Target&, bool) { return ir::print(graph); }
+
+std::string simplified_text(const ir::Graph& graph, const Target&, bool why) {
+  RuleCounts used;
+  std::string text = ir::print(simplify(graph, &used));
+  if (why)
+    for (const auto& [rule, count] : used) text += fmt::format("# {} x  {}\n", count, rule);
+  return text;
 }
 
-// The text of every kernel that is loops, by `text`; equal kernels once.
-template <class F>
-std::string each_function(const ir::Graph& graph, const Target& target, F text) {
-  std::string out;
-  std::vector<std::string> seen;
+std::string kernels_text(const ir::Graph& graph, const Target& target, bool why) {
+  const KernelProgram program = fuse(simplify(graph), target);
+  check_kernels(program);
+  std::string text = print_kernels(program);
+  if (why)
+    for (const Refusal& refusal : program.refusals)
+      text += fmt::format("# not fused: {}\n#   into {}\n#   {}\n", refusal.producer,
+                          refusal.consumer, refusal.reason);
+  return text;
+}
+
+// Every launch of the compiled graph: a line that says what it runs on, and the text of its kernel.
+// `comment` begins a comment in that text.
+template <class KernelText>
+std::string launches_text(const ir::Graph& graph, const Target& target, char comment,
+                          const KernelText& kernel_text) {
+  std::string text;
   for (const Program::Launch& launch : compile(graph, target).launches) {
-    if (launch.kind != Kernel::Kind::Fused) continue;
-    const std::string key = loops::print(launch.kernel.function);
-    if (std::ranges::find(seen, key) != seen.end()) continue;
-    seen.push_back(key);
-    out +=
-        fmt::format("; {}\n{}\n", launch.kernel.function.name, text(launch.kernel.function, key));
+    const LoweredKernel& kernel = launch.kernel;
+    const std::string buffers = fmt::format("buffers=[{}]", fmt::join(kernel.buffers, ","));
+    if (launch.kind == Kernel::Kind::Sort) {
+      text += fmt::format("{} sort {} rows={} columns={}{}\n", comment, buffers, launch.rows,
+                          launch.columns, launch.descending ? " descending" : "");
+      continue;
+    }
+    text += fmt::format("{} {} {} integers=[{}] range={} grain={} scratch={}\n", comment,
+                        kernel.function.name, buffers, fmt::join(kernel.integers, ","),
+                        kernel.range, kernel.grain, kernel.scratch_bytes);
+    text += kernel_text(kernel.function);
+    if (!text.ends_with('\n')) text += '\n';
   }
-  return out;
+  return text;
 }
 
-std::string graph_text(const ir::Graph& graph, const Target&) { return ir::print(graph); }
-std::string simplified_text(const ir::Graph& graph, const Target&) {
-  return ir::print(simplify(graph));
+std::string loops_text(const ir::Graph& graph, const Target& target, bool) {
+  return launches_text(graph, target, '#',
+                       [](const loops::Function& f) { return loops::print(f); });
 }
-std::string kernels_text(const ir::Graph& graph, const Target& target) {
-  return print_kernels(kernels_of(graph, target));
-}
-std::string loops_text(const ir::Graph& graph, const Target& target) {
-  return each_function(graph, target,
-                       [](const loops::Function&, const std::string& text) { return text; });
-}
-std::string llvm_text(const ir::Graph& graph, const Target& target) {
-  return each_function(graph, target, [&](const loops::Function& f, const std::string&) {
+std::string llvm_text(const ir::Graph& graph, const Target& target, bool) {
+  return launches_text(graph, target, ';', [&](const loops::Function& f) {
     return llvm_backend().to_llvm_ir(f, target);
   });
 }
-std::string assembly_text(const ir::Graph& graph, const Target& target) {
-  return each_function(graph, target, [&](const loops::Function& f, const std::string&) {
+std::string assembly_text(const ir::Graph& graph, const Target& target, bool) {
+  return launches_text(graph, target, '#', [&](const loops::Function& f) {
     return llvm_backend().to_assembly(f, target);
   });
 }
 
 constexpr Stage table[] = {
-    {"graph", "the graph as it was given", graph_text},
-    {"simplified", "after the safe rewrites", simplified_text},
-    {"kernels", "the fused kernels and their buffers", kernels_text},
-    {"loops", "each kernel as loops", loops_text},
-    {"llvm", "each kernel as LLVM IR", llvm_text},
-    {"asm", "each kernel as assembly", assembly_text},
+    {"graph", "the graph as it was given", false, graph_text},
+    {"simplified", "after the safe rewrites", false, simplified_text},
+    {"kernels", "the fused kernels and their buffers", true, kernels_text},
+    {"loops", "each kernel as loops over vectors", true, loops_text},
+    {"llvm", "each kernel as LLVM IR", true, llvm_text},
+    {"asm", "each kernel as assembly of the target", true, assembly_text},
 };
 
 }  // namespace
@@ -73,14 +92,6 @@ const Stage* find_stage(std::string_view name) {
   for (const Stage& stage : table)
     if (stage.name == name) return &stage;
   return nullptr;
-}
-
-std::string refused_fusions(const ir::Graph& graph, const Target& target) {
-  std::string out;
-  for (const Refusal& refusal : kernels_of(graph, target).refusals)
-    out += fmt::format("not fused: {}\n  into {}\n  {}\n", refusal.producer, refusal.consumer,
-                       refusal.reason);
-  return out;
 }
 
 }  // namespace cermet::compiler

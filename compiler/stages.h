@@ -6,15 +6,17 @@
 #include <string>
 #include <string_view>
 
-#include "compiler/kernels.h"
 #include "compiler/target.h"
+#include "ir/graph.h"
 
 namespace cermet::compiler {
 
 struct Stage {
   std::string_view name, shows;
-  // The graph as it is after this stage. Throws what the stages throw.
-  std::string (*text)(const ir::Graph& graph, const Target& target);
+  bool needs_target;  // else the text does not look at it
+  // The graph as it is after this stage; `why` adds reasons as comments: the rewrites that were
+  // used, the fusions that were refused. Throws what the stages throw.
+  std::string (*text)(const ir::Graph& graph, const Target& target, bool why);
 };
 
 // In the order of the pipeline: graph, simplified, kernels, loops, llvm, asm.
@@ -22,8 +24,5 @@ std::span<const Stage> stages();
 
 // The stage of a name, or null.
 const Stage* find_stage(std::string_view name);
-
-// The fusions that were considered and not made, and why; one paragraph each.
-std::string refused_fusions(const ir::Graph& graph, const Target& target);
 
 }  // namespace cermet::compiler

@@ -30,7 +30,7 @@ std::vector<const compiler::Stage*> dump_stages() {
 void dump(const std::vector<const compiler::Stage*>& stages, const ir::Graph& graph,
           const compiler::Target& target) {
   for (const compiler::Stage* stage : stages)
-    fmt::print(stderr, "# stage: {}\n{}", stage->name, stage->text(graph, target));
+    fmt::print(stderr, "# stage: {}\n{}", stage->name, stage->text(graph, target, false));
 }
 
 }  // namespace cermet::runtime

@@ -1,11 +1,9 @@
 // ir-dump: what the compiler makes of a graph, stage by stage.
 //
 // Reads the text of a graph (ir/text.h) and prints it as it is after the stages that are asked for.
-// A new stage is one row of the table below: its name, what it shows, and a function from the
-// graph to text.
+// The stages are those of compiler/stages.h.
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -19,14 +17,7 @@
 
 #include "cermet/error.h"
 #include "compiler/autograd.h"
-#include "compiler/codegen.h"
-#include "compiler/fuse.h"
-#include "compiler/kernels_text.h"
-#include "compiler/kernels_verify.h"
-#include "compiler/llvm_module.h"
-#include "compiler/loops_text.h"
-#include "compiler/program.h"
-#include "compiler/simplify.h"
+#include "compiler/stages.h"
 #include "ir/build.h"
 #include "ir/text.h"
 
@@ -45,87 +36,6 @@ struct Options {
   bool grad = false;
   bool why = false;
 };
-
-std::string graph_text(const ir::Graph& graph, const Options&) { return ir::print(graph); }
-
-// With --why, the rules that were used, as comments behind the graph.
-std::string simplified_text(const ir::Graph& graph, const Options& options) {
-  compiler::RuleCounts used;
-  std::string text = ir::print(compiler::simplify(graph, &used));
-  if (options.why)
-    for (const auto& [rule, count] : used) text += fmt::format("# {} x  {}\n", count, rule);
-  return text;
-}
-
-// With --why, the fusions that were refused.
-std::string kernels_text(const ir::Graph& graph, const Options& options) {
-  const compiler::KernelProgram program =
-      compiler::fuse(compiler::simplify(graph), compiler::target(options.target));
-  compiler::check_kernels(program);
-  std::string text = compiler::print_kernels(program);
-  if (options.why)
-    for (const compiler::Refusal& refusal : program.refusals)
-      text += fmt::format("# not fused: {}\n#   into {}\n#   {}\n", refusal.producer,
-                          refusal.consumer, refusal.reason);
-  return text;
-}
-
-// Every launch of the compiled graph: a line that says what it runs on, and the text of its kernel.
-// `comment` begins a comment in that text.
-template <class KernelText>
-std::string launches_text(const ir::Graph& graph, const Options& options, char comment,
-                          const KernelText& kernel_text) {
-  const compiler::Target target = compiler::target(options.target);
-  const compiler::Program program = compiler::compile(graph, target);
-  std::string text;
-  for (const compiler::Program::Launch& launch : program.launches) {
-    const compiler::LoweredKernel& kernel = launch.kernel;
-    const std::string buffers = fmt::format("buffers=[{}]", fmt::join(kernel.buffers, ","));
-    if (launch.kind == compiler::Kernel::Kind::Sort) {
-      text += fmt::format("{} sort {} rows={} columns={}{}\n", comment, buffers, launch.rows,
-                          launch.columns, launch.descending ? " descending" : "");
-      continue;
-    }
-    text += fmt::format("{} {} {} integers=[{}] range={} grain={} scratch={}\n", comment,
-                        kernel.function.name, buffers, fmt::join(kernel.integers, ","),
-                        kernel.range, kernel.grain, kernel.scratch_bytes);
-    text += kernel_text(kernel.function, target);
-    if (!text.ends_with('\n')) text += '\n';
-  }
-  return text;
-}
-
-std::string loops_text(const ir::Graph& graph, const Options& options) {
-  return launches_text(graph, options, '#',
-                       [](const compiler::loops::Function& function, const compiler::Target&) {
-                         return compiler::loops::print(function);
-                       });
-}
-std::string llvm_text(const ir::Graph& graph, const Options& options) {
-  return launches_text(graph, options, ';', compiler::llvm_backend().to_llvm_ir);
-}
-std::string asm_text(const ir::Graph& graph, const Options& options) {
-  return launches_text(graph, options, '#', compiler::llvm_backend().to_assembly);
-}
-
-struct Stage {
-  std::string_view name, shows;
-  std::string (*text)(const ir::Graph&, const Options&);
-};
-constexpr Stage stages[] = {
-    {"graph", "the graph as it was read", graph_text},
-    {"simplified", "after the safe rewrites", simplified_text},
-    {"kernels", "the fused kernels", kernels_text},
-    {"loops", "each kernel as loops over vectors", loops_text},
-    {"llvm", "as LLVM IR", llvm_text},
-    {"asm", "as assembly of the target", asm_text},
-};
-
-const Stage* stage_named(std::string_view name) {
-  for (const Stage& stage : stages)
-    if (stage.name == name) return &stage;
-  return nullptr;
-}
 
 // The graph with more results: the gradients of the sum of all its float results, with respect to
 // its leaves in the order of their use, or to its float parameters if it has no leaves.
@@ -163,7 +73,8 @@ int fail(Exit code, std::string_view message) {
 
 int dump(const Options& options) {
   for (const std::string& name : options.stages)
-    if (!stage_named(name)) return fail(Usage, fmt::format("ir-dump: no stage '{}'", name));
+    if (!compiler::find_stage(name))
+      return fail(Usage, fmt::format("ir-dump: no stage '{}'", name));
   const std::optional<std::string> text = read(options.file);
   if (!text) return fail(Usage, fmt::format("ir-dump: cannot read {}", options.file));
   ir::Graph graph;
@@ -174,8 +85,12 @@ int dump(const Options& options) {
   }
   if (options.grad) graph = with_gradients(std::move(graph));
   for (const std::string& name : options.stages) {
+    const compiler::Stage& stage = *compiler::find_stage(name);
+    // The graph itself is shown without opening LLVM, which knows the targets.
+    const compiler::Target target =
+        stage.needs_target ? compiler::target(options.target) : compiler::Target();
     if (options.stages.size() > 1) fmt::print("# stage: {}\n", name);
-    fmt::print("{}", stage_named(name)->text(graph, options));
+    fmt::print("{}", stage.text(graph, target, options.why));
   }
   return Done;
 }
@@ -189,7 +104,8 @@ int main(int argc, char** argv) {
       "is no graph, 4 the graph does not compile.",
       "ir-dump");
   std::string list = "What to print, one or more with commas between:";
-  for (const Stage& stage : stages) list += fmt::format("\n  {:12}{}", stage.name, stage.shows);
+  for (const compiler::Stage& stage : compiler::stages())
+    list += fmt::format("\n  {:12}{}", stage.name, stage.shows);
   app.add_option("FILE", options.file, "A graph as text (.cir); - reads standard input")
       ->required();
   app.add_option("--stage", options.stages, list)->delimiter(',')->capture_default_str();
