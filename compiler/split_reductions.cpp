@@ -6,6 +6,10 @@
 // index changes. Else the longest axis is divided: by a divisor of its extent near the wanted
 // length, or, where there is none (primes), after padding it with the identity of the reduction.
 // f16 and bf16 sums and products keep their f32 accumulator between the steps.
+//
+// Products of matrices and convolutions with small results and long sums, such as the gradient of a
+// convolution's weight, which sums over images and their pixels, are treated alike: the summed axis
+// (of a convolution: the channels) is cut into a batch.
 
 #include "compiler/split_reductions.h"
 
@@ -85,14 +89,64 @@ Value in_two_steps(const ir::Node& node, const Value& operand) {
   return finish(ir::reduce(attr.combine, partial, Dims{chunk_axis}));
 }
 
+constexpr int64_t tile_elements = 96 * 256;       // of a contraction's result, for one unit
+constexpr int64_t few_tiles = 4;                  // are not enough for all threads
+constexpr int64_t most_parts = 16;                // of one contraction
+constexpr int64_t long_sum = 8192;                // terms of one element
+constexpr int64_t large_work = int64_t(1) << 22;  // multiplications: about 100 us
+
+// In how many parts of the same size a contraction over an axis of this extent is done.
+int64_t part_count(const ir::Node& node, int64_t extent, int64_t terms) {
+  // f16 and bf16 would lose their accumulator, integers are rarely large.
+  const bool wide = node.dtype == DType::F32 || node.dtype == DType::F64;
+  if (!wide || node.shape[0] != 1 || terms < long_sum ||
+      node.numel() >= few_tiles * tile_elements || node.numel() * terms < large_work)
+    return 1;
+  for (int64_t parts = most_parts; parts > 1; --parts)
+    if (extent % parts == 0) return parts;
+  return 1;
+}
+
+// Axis `axis` of x, whose axis 0 has extent 1, in parts, which take the place of axis 0.
+Value in_parts(const Value& x, size_t axis, int64_t parts) {
+  Shape divided(x->shape.begin() + 1, x->shape.end());
+  divided[axis - 1] = parts;
+  divided.insert(divided.begin() + int64_t(axis), x->shape[axis] / parts);
+  Dims order{int64_t(axis) - 1};
+  for (size_t d = 0; d < divided.size(); ++d)
+    if (d != axis - 1) order.push_back(int64_t(d));
+  return ir::permute(ir::reshape(x, divided), order);
+}
+
+Value sum_of_parts(const Value& parts) { return ir::reduce(Combine::Sum, parts, Dims{0}, true); }
+
+Value dot_in_parts(const ir::Node& node, const Value& a, const Value& b) {
+  const int64_t terms = a->shape[2], parts = part_count(node, terms, terms);
+  if (parts == 1) return {};
+  return sum_of_parts(ir::dot(in_parts(a, 2, parts), in_parts(b, 1, parts)));
+}
+
+Value conv_in_parts(const ir::Node& node, const Value& x, const Value& w) {
+  const auto& attr = node.as<ir::ConvAttr>();
+  const int64_t terms = w->numel() / std::max<int64_t>(1, w->shape[0] * w->shape[1]);
+  const int64_t parts = part_count(node, w->shape[2], terms);
+  if (parts == 1) return {};
+  return sum_of_parts(
+      ir::conv(in_parts(x, 2, parts), in_parts(w, 2, parts), attr.stride, attr.dilation));
+}
+
+Value split(const ir::Node& node, std::span<const Value> operands) {
+  if (node.op == ir::Op::Reduce) return in_two_steps(node, operands[0]);
+  if (node.op == ir::Op::Dot) return dot_in_parts(node, operands[0], operands[1]);
+  if (node.op == ir::Op::Conv) return conv_in_parts(node, operands[0], operands[1]);
+  return {};
+}
+
 }  // namespace
 
 ir::Graph split_reductions(const ir::Graph& graph) {
-  const auto rule = [](const ir::Node& node, std::span<const Value> operands) -> Value {
-    return node.op == ir::Op::Reduce ? in_two_steps(node, operands[0]) : Value();
-  };
   for (const ir::Node* node : ir::topological_order(graph.results))
-    if (node->op == ir::Op::Reduce && rule(*node, node->operands)) return ir::rewrite(graph, rule);
+    if (split(*node, node->operands)) return ir::rewrite(graph, split);
   return graph;
 }
 

@@ -6,8 +6,9 @@
 namespace cermet::compiler {
 
 // An equal graph (sums within rounding) in which reductions to fewer than 64 results of more than
-// 32768 elements each are done in two steps. How they are divided follows from the shape alone, so
-// that results do not depend on the number of threads.
+// 32768 elements each are done in two steps, and contractions with small results and long sums in
+// parts. How they are divided follows from the shape alone, so that results do not depend on the
+// number of threads.
 ir::Graph split_reductions(const ir::Graph& graph);
 
 }  // namespace cermet::compiler
