@@ -175,9 +175,12 @@ Value expand(const Value& x, std::span<const int64_t> shape) {
     aligned[rank - old + d] = x->shape[d];
     fits = x->shape[d] == shape[rank - old + d] || x->shape[d] == 1;
   }
-  if (!fits || !checked_numel(shape))
+  if (!fits)
     throw Error(
         fmt::format("expand: {} does not broadcast to {}", type_string(*x), to_string(shape)));
+  if (!checked_numel(shape))
+    throw Error(
+        fmt::format("expand: shape {} has more elements than fit in 64 bits", to_string(shape)));
   return view_of_source(x, map_of(x).reshape(aligned).expand(shape));
 }
 

@@ -69,6 +69,13 @@ Dims axes_of(std::string_view op, const Axes& axes, size_t rank) {
   return out;
 }
 
+ir::Value from_front(const ir::Value& positions, int64_t extent) {
+  const ir::Value at = ir::cast(positions, DType::I64), zero = ir::zeros_like(at);
+  const ir::Value moved = ir::add(at, ir::constant(DType::I64, at->shape, extent));
+  const ir::Value counted = ir::bitwise_and(ir::lt(at, zero), ir::le(zero, moved));
+  return ir::where(counted, moved, at);
+}
+
 void expect_cpu(const Device& device) {
   if (device.kind == Device::Kind::Cpu) return;
   constexpr const char* driver = "libcuda.so.1";

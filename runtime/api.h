@@ -35,6 +35,10 @@ ir::Value as_float(const ir::Value& x);
 // The axes of an Axes argument, in [0, rank), ascending.
 Dims axes_of(std::string_view op, const Axes& axes, size_t rank);
 
+// Positions along an axis as int64, with negative ones counted from its end. What is out of range
+// stays as it is, for the error that reading it gives.
+ir::Value from_front(const ir::Value& positions, int64_t extent);
+
 // Gives the elements of x the values that f makes of the old ones, after the checks that all
 // in-place operations share. The values are broadcast and cast; a higher kind of dtype is an Error.
 Tensor& update(std::string_view op, Tensor& x, const SourceLocation& where,

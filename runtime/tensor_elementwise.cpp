@@ -126,6 +126,17 @@ Tensor isfinite(const Tensor& x, SourceLocation where) {
 
 // Not maximum and minimum, which give each operand half of the slope where they are equal:
 // PyTorch's slope is 1 there.
+bool allclose(const Tensor& x, const Tensor& y, double rtol, double atol, SourceLocation where) {
+  return runtime::located(where, [&] {
+    const ir::Value a = ir::cast(value_of(x), DType::F64), b = ir::cast(value_of(y), DType::F64);
+    const ir::Value near = ir::le(ir::abs(a - b), ir::abs(b) * rtol + atol);
+    const ir::Value infinite =
+        ir::eq(ir::abs(b), ir::like(b, std::numeric_limits<double>::infinity()));
+    const ir::Value same = ir::eq(a, b);  // an infinite bound would let anything pass
+    return runtime::make_tensor(ir::where(infinite, same, near)).all({}, false, where).item<bool>();
+  });
+}
+
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
   return result_of(min.where(), [&] {
     const Operand self(x, min.where());
@@ -133,6 +144,10 @@ Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
     const DType dtype = result_type(operands);
     const ir::Value v = operand_value(self, dtype), low = operand_value(min, dtype),
                     high = operand_value(max, dtype);
+    for (const ir::Value* bound : {&low, &high})
+      if (!broadcast_shapes(v->shape, (*bound)->shape))
+        throw Error(fmt::format("clamp: shapes do not broadcast, {} and {}", ir::type_string(*v),
+                                ir::type_string(**bound)));
     const ir::Value above = ir::where(ir::lt(v, low), low, v);
     return ir::where(ir::lt(high, above), high, above);
   });
@@ -183,6 +198,23 @@ Tensor softplus(const Tensor& x, SourceLocation where) {
   });
 }
 
+#define CERMET_METHOD(name) \
+  Tensor Tensor::name(SourceLocation where) const { return cermet::name(*this, where); }
+CERMET_METHOD(logical_not)
+CERMET_METHOD(isnan)
+CERMET_METHOD(isinf)
+CERMET_METHOD(isfinite)
+#undef CERMET_METHOD
+#define CERMET_METHOD(name)                                    \
+  Tensor Tensor::name(const Operand& other) const {            \
+    return cermet::name(Operand(*this, other.where()), other); \
+  }
+CERMET_METHOD(gt)
+CERMET_METHOD(ge)
+CERMET_METHOD(logical_and)
+CERMET_METHOD(logical_or)
+CERMET_METHOD(logical_xor)
+#undef CERMET_METHOD
 Tensor Tensor::square(SourceLocation where) const { return cermet::square(*this, where); }
 Tensor Tensor::rsqrt(SourceLocation where) const { return cermet::rsqrt(*this, where); }
 Tensor Tensor::reciprocal(SourceLocation where) const { return cermet::reciprocal(*this, where); }

@@ -18,8 +18,10 @@ using runtime::value_of;
 NoGrad::NoGrad() : before_(grad_mode()) { grad_mode() = false; }
 NoGrad::~NoGrad() { grad_mode() = before_; }
 
-bool Tensor::requires_grad() const { return state()->requires_grad(); }
-bool Tensor::is_leaf() const { return state()->variable() != nullptr || !requires_grad(); }
+bool Tensor::requires_grad(SourceLocation where) const { return state(where)->requires_grad(); }
+bool Tensor::is_leaf(SourceLocation where) const {
+  return state(where)->variable() != nullptr || !requires_grad(where);
+}
 
 Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
   located(where, [&] {
@@ -38,8 +40,8 @@ Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
   return *this;
 }
 
-Tensor Tensor::grad() const {
-  const auto& gradient = state()->gradient();
+Tensor Tensor::grad(SourceLocation where) const {
+  const auto& gradient = state(where)->gradient();
   return gradient ? gradient->get() : Tensor();
 }
 

@@ -94,10 +94,7 @@ ir::Value with_elements(const ir::Value& old, int64_t axis, const ir::Value& pos
                         const ir::Value& value) {
   const Shape selected = with_axes(old->shape, axis, 1, positions->shape);
   const Shape flat = with_axes(old->shape, axis, 1, {positions->numel()});
-  const ir::Value extent = ir::constant(DType::I64, positions->shape, old->shape[size_t(axis)]);
-  const ir::Value wide = ir::cast(positions, DType::I64);
-  const ir::Value wrapped =
-      ir::where(ir::lt(wide, ir::zeros_like(wide)), ir::add(wide, extent), wide);
+  const ir::Value wrapped = runtime::from_front(positions, old->shape[size_t(axis)]);
   Shape line(old->shape.size(), 1);
   line[size_t(axis)] = positions->numel();
   return ir::scatter(ir::Combine::Set, old, ir::expand(ir::reshape(wrapped, line), flat),

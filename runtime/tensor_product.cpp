@@ -92,6 +92,10 @@ Tensor dot(const Tensor& a, const Tensor& b, SourceLocation where) {
   });
 }
 
+Tensor Tensor::dot(const Tensor& other, SourceLocation where) const {
+  return cermet::dot(*this, other, where);
+}
+
 Tensor outer(const Tensor& a, const Tensor& b, SourceLocation where) {
   return result_of(where, [&] {
     const auto [x, y] = same_dtype("outer", a, b);
@@ -118,6 +122,10 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
         throw Error(fmt::format("tensordot: axes {} and {} differ ({} x {})", dims_a[i], dims_b[i],
                                 ir::type_string(*x), ir::type_string(*y)));
     }
+    for (const Dims* summed : {&summed_a, &summed_b})
+      for (size_t i = 0; i < summed->size(); ++i)
+        if (std::find(summed->begin(), summed->begin() + i, (*summed)[i]) != summed->begin() + i)
+          throw Error(fmt::format("tensordot: axis {} is given twice", (*summed)[i]));
     for (size_t d = 0; d < x->shape.size(); ++d)
       if (std::ranges::find(summed_a, int64_t(d)) == summed_a.end()) order_a.push_back(int64_t(d));
     for (int64_t d : summed_a) order_a.push_back(d);

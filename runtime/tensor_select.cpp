@@ -29,9 +29,7 @@ ir::Value positions(std::string_view op, const Tensor& index, int64_t extent) {
   const ir::Value at = value_of(index);
   if (!is_integer(at->dtype))
     throw Error(fmt::format("{}: the index must be integers, got {}", op, ir::type_string(*at)));
-  const ir::Value wide = ir::cast(at, DType::I64);
-  return ir::where(ir::lt(wide, ir::zeros_like(wide)),
-                   wide + ir::constant(DType::I64, at->shape, extent), wide);
+  return runtime::from_front(at, extent);
 }
 
 // x with every axis but `axis` cut to the index's extent, as PyTorch's gather and scatter do.
@@ -256,6 +254,9 @@ Tensor Tensor::scatter(int64_t dim, const Tensor& index, const Operand& source) 
 Tensor Tensor::scatter_add(int64_t dim, const Tensor& index, const Tensor& source,
                            SourceLocation where) const {
   return cermet::scatter_add(*this, dim, index, source, where);
+}
+Tensor Tensor::sort(int64_t dim, bool descending, SourceLocation where) const {
+  return cermet::sort(*this, dim, descending, where);
 }
 Tensor Tensor::argsort(int64_t dim, bool descending, SourceLocation where) const {
   return cermet::argsort(*this, dim, descending, where);

@@ -209,6 +209,9 @@ Tensor Tensor::flip(const Axes& dims, SourceLocation where) const {
 
 Tensor Tensor::unfold(int64_t dim, int64_t size, int64_t step, SourceLocation where) const {
   return located(where, [&] {
+    if (size > this->size(dim, where))
+      throw Error(fmt::format("unfold: windows of {} elements do not fit an axis of {}", size,
+                              this->size(dim, where)));
     const ir::Value checked = ir::unfold(value_of(*this), dim, size, step, 1);
     return view_of(*this, checked, [&](const ir::ViewMap& m) {
       return m.unfold(ir::wrap_axis("unfold", dim, m.shape().size()), size, step, 1);

@@ -113,6 +113,10 @@ Tensor logical_not(const Tensor& x, CERMET_HERE);
 Tensor isnan(const Tensor& x, CERMET_HERE);
 Tensor isinf(const Tensor& x, CERMET_HERE);
 Tensor isfinite(const Tensor& x, CERMET_HERE);
+// Whether all elements are near: |x - y| <= atol + rtol * |y|, and equal where infinite. NaN is
+// near nothing. Realizes both.
+bool allclose(const Tensor& x, const Tensor& y, double rtol = 1e-5, double atol = 1e-8,
+              CERMET_HERE);
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max);
 Tensor square(const Tensor& x, CERMET_HERE);
 Tensor rsqrt(const Tensor& x, CERMET_HERE);

@@ -163,13 +163,13 @@ class Tensor {
   std::string to_cir(CERMET_HERE) const;
 
   // --- gradients
-  bool requires_grad() const;
+  bool requires_grad(CERMET_HERE) const;
   // Makes this tensor a leaf whose gradient backward() accumulates. Error for integers and for
   // results of operations that require grad already.
   Tensor& set_requires_grad(bool value = true, CERMET_HERE);
-  bool is_leaf() const;
+  bool is_leaf(CERMET_HERE) const;
   // The accumulated gradient of a leaf; an undefined Tensor before the first backward().
-  Tensor grad() const;
+  Tensor grad(CERMET_HERE) const;
   void set_grad(const Tensor& grad, CERMET_HERE);
   // Adds the gradient of this tensor, which must have one element unless `gradient` is given, to
   // grad() of every leaf below it. A second call throws, unless the first had retain_graph.
@@ -224,6 +224,15 @@ class Tensor {
 #undef CERMET_METHOD1
 #undef CERMET_METHOD2
 #undef CERMET_METHOD3
+  Tensor gt(const Operand& other) const;
+  Tensor ge(const Operand& other) const;
+  Tensor logical_and(const Operand& other) const;  // of any dtype: not 0 is true
+  Tensor logical_or(const Operand& other) const;
+  Tensor logical_xor(const Operand& other) const;
+  Tensor logical_not(CERMET_HERE) const;
+  Tensor isnan(CERMET_HERE) const;
+  Tensor isinf(CERMET_HERE) const;
+  Tensor isfinite(CERMET_HERE) const;
   Tensor clamp(const Operand& min, const Operand& max) const;
   Tensor square(CERMET_HERE) const;
   Tensor rsqrt(CERMET_HERE) const;
@@ -258,9 +267,11 @@ class Tensor {
   Tensor take(const Tensor& index, CERMET_HERE) const;  // of the flattened tensor
   Tensor masked_fill(const Tensor& mask, const Operand& value) const;
   Tensor masked_select(const Tensor& mask, CERMET_HERE) const;  // realizes the mask
+  Tensor dot(const Tensor& other, CERMET_HERE) const;
   Tensor scatter(int64_t dim, const Tensor& index, const Operand& source) const;
   Tensor scatter_add(int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE) const;
   Tensor argsort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;
+  Tensor sort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;  // values
 
   // --- in place: views of this tensor and tensors that share its memory see the new elements.
   // Error on a leaf that requires grad, outside of no_grad, and where the result's kind does not
