@@ -98,6 +98,15 @@ TEST_CASE("compiled: reductions of long rows, columns, single elements and thin 
   }
 }
 
+TEST_CASE("compiled: a sum of many equal terms keeps its accuracy") {
+  // A single running f32 sum of these would be off by 1e-3 or worse.
+  const int64_t n = 4000037;
+  HostArray x(DType::F32, {n});
+  for (float& v : x.as<float>()) v = 0.1f;
+  check_compiled(graph_over({reduce(Combine::Sum, parameter(0, DType::F32, {n}), Dims{0})}),
+                 std::vector{x}, {.relative = 2e-6}, {"host"});
+}
+
 TEST_CASE("compiled: reductions over views") {
   const Shape shape = {12, 35};
   const Value x = parameter(0, DType::F32, shape);
