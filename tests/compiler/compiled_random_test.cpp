@@ -1,6 +1,9 @@
 // Random graphs as compiled code: near the interpreter, equal however they are fused, and equal for
 // any number of threads. A failing test prints the seed and the graph.
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -38,6 +41,44 @@ Graph unfused(const Graph& graph) {
     if (node.op == Op::Parameter || node.op == Op::Constant || node.op == Op::Iota) return {};
     return barrier(with_operands(node, operands));
   });
+}
+
+// How much rounding matters for each element of the results: the largest change when every float
+// in the graph, parameters and values between alike, changes by a step or two, in several ways.
+std::vector<std::vector<double>> sensitivities(const RandomGraph& random,
+                                               const std::vector<HostArray>& base) {
+  std::vector<std::vector<double>> out;
+  for (const HostArray& a : base) out.emplace_back(size_t(a.numel()), 0.0);
+  std::mt19937_64 engine(random.seed);
+  std::vector<DType> dtypes;
+  std::vector<Shape> shapes;
+  int64_t slot = int64_t(random.parameters.size());
+  Graph noisy = rewrite(random.graph, [&](const Node& node, std::span<const Value> operands) {
+    const Value same = node.operands.empty() ? Value(&node) : with_operands(node, operands);
+    if (!is_float(node.dtype) || node.op == Op::View || node.op == Op::Constant) return same;
+    dtypes.push_back(node.dtype), shapes.push_back(node.shape);
+    return same * parameter(slot++, node.dtype, node.shape);
+  });
+  noisy.parameters = random.graph.parameters;
+  for (size_t i = 0; i < shapes.size(); ++i)
+    noisy.parameters.push_back(parameter(int64_t(noisy.parameters.size()), dtypes[i], shapes[i]));
+  for (int trial = 0; trial < 8; ++trial) {
+    std::vector<HostArray> arrays = random.parameters;
+    for (size_t k = 0; k < shapes.size(); ++k) {
+      HostArray noise(dtypes[k], shapes[k]);
+      const uint64_t one = element_bits(dtypes[k], 1.0);
+      for (int64_t i = 0; i < noise.numel(); ++i) noise.set_bits(i, one + engine() % 4 - 2);
+      arrays.push_back(std::move(noise));
+    }
+    const std::vector<HostArray> results = interpret(noisy, arrays);
+    for (size_t r = 0; r < base.size(); ++r)
+      for (int64_t i = 0; i < base[r].numel(); ++i) {
+        const double change = std::fabs(results[r].number(i) - base[r].number(i));
+        const bool lost = std::isnan(change) && !std::isnan(base[r].number(i));
+        out[r][size_t(i)] = lost ? INFINITY : std::max(out[r][size_t(i)], change);
+      }
+  }
+  return out;
 }
 
 }  // namespace
@@ -92,4 +133,47 @@ TEST_CASE("compiled: random graphs with sums are near the interpreter") {
                 interpret(random.graph, random.parameters),
                 {.relative = 1e-9, .absolute = 1e-9, .signed_zeros = false});
   }
+}
+
+TEST_CASE("compiled: random graphs of smooth ops are near the interpreter") {
+  // Not the ops that jump.
+  std::vector<Op> smooth;
+  for (size_t i = structural_op_count; i < op_count; ++i)
+    if (!std::ranges::count(std::vector{Op::Pow, Op::Tan, Op::FloorDivide, Op::Remainder, Op::Fmod,
+                                        Op::Floor, Op::Ceil, Op::Trunc, Op::Round, Op::Sign, Op::Eq,
+                                        Op::Ne, Op::Lt, Op::Le, Op::Copysign, Op::Atanh},
+                            Op(i)))
+      smooth.push_back(Op(i));
+  int64_t compared = 0, all = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    RandomGraphOptions options;
+    options.elementwise = smooth;
+    options.dtypes = {DType::F32};
+    if (seed % 3 == 1) options.dtypes = {DType::F32, DType::F16, DType::I32};
+    if (seed % 3 == 2) options.dtypes = {DType::F64, DType::F32};
+    const RandomGraph random = random_graph(seed, options);
+    const auto expected = interpret(random.graph, random.parameters);
+    const auto sensitivity = sensitivities(random, expected);
+    const auto got = run_compiled(engine_for(target_for(seed)), random.graph, random.parameters);
+    for (size_t r = 0; r < expected.size(); ++r) {
+      int64_t wrong = 0;
+      std::string first;
+      for (int64_t i = 0; i < expected[r].numel(); ++i) {
+        const double x = got[r].number(i), y = expected[r].number(i);
+        const double change = sensitivity[r][size_t(i)];
+        const double epsilon = expected[r].dtype == DType::F16 ? 4e-3 : 1e-5;
+        ++all;
+        if (!(change <= 1e-2 * std::fabs(y) + 1e-3)) continue;  // says nothing
+        ++compared;
+        const bool near = x == y || (std::isnan(x) && std::isnan(y)) ||
+                          std::fabs(x - y) <= 100 * change + epsilon * (std::fabs(y) + 1);
+        if (!near && wrong++ == 0) first = fmt::format("at {} got {}, expected {}", i, x, y);
+      }
+      if (wrong > 0)
+        FAIL_CHECK("target " << target_for(seed) << ", result " << r << ": " << wrong
+                             << " elements differ, " << first << "\n"
+                             << describe(random));
+    }
+  }
+  CHECK(compared > all / 2);
 }
