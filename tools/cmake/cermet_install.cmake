@@ -7,7 +7,8 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/cermet)
 install(TARGETS cermet cermet_runtime cermet_compiler cermet_ir cermet_vocabulary
   EXPORT cermetTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-  FILE_SET public_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  FILE_SET public_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILE_SET public_tables DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS cermet_llvm LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/cermet)
 
 # For those who build on the IR and the passes: their headers lie in a folder of their own, which
