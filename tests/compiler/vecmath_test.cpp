@@ -322,8 +322,8 @@ TEST_CASE("vecmath: the helpers of kernels are within two ulp for arguments of a
   for (int i = 0; i < 20000 / slower; ++i)
     inputs.push_back(std::bit_cast<double>(uint64_t(random())));
   const auto worst = [&](compiler::loops::Helper helper, long double (*reference)(long double)) {
-    const auto function =
-        reinterpret_cast<double (*)(double)>(compiler::kernel_helpers()[size_t(helper)]);
+    const auto function = reinterpret_cast<double (*)(double)>(
+        const_cast<void*>(compiler::kernel_helpers()[size_t(helper)]));
     double error = 0;
     for (double x : inputs) error = std::max(error, ulp_error(function(x), reference(x)));
     return error;

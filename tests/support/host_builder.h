@@ -196,9 +196,10 @@ class HostBuilder {
     return floats(value.type, [&]<class T>(T) {
       const auto result = [&](int i) {
         const double x = double(operands[0].as<T>()[i]);
-        if (operands.size() == 1) return reinterpret_cast<double (*)(double)>(function)(x);
+        if (operands.size() == 1)
+          return reinterpret_cast<double (*)(double)>(const_cast<void*>(function))(x);
         const double y = double(operands[1].as<T>()[i]);
-        return reinterpret_cast<double (*)(double, double)>(function)(x, y);
+        return reinterpret_cast<double (*)(double, double)>(const_cast<void*>(function))(x, y);
       };
       return make<T>(value.type, [&](int i) {
         return mask.as<uint8_t>()[i] ? T(result(i)) : value.as<T>()[i];
