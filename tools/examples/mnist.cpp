@@ -183,7 +183,7 @@ int run(const Options& options) {
   if (!options.load.empty()) load_weights(net, options.load);
   std::unique_ptr<Optimizer> optimizer;
   if (options.optimizer == "adam")
-    optimizer = std::make_unique<Adam>(options.rate > 0 ? options.rate : 0.001);
+    optimizer = std::make_unique<Adam>(options.rate > 0 ? options.rate : 0.003);
   else
     optimizer = std::make_unique<Sgd>(options.rate > 0 ? options.rate : 0.05);
 
@@ -220,7 +220,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "digits in a step")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 20))
       ->capture_default_str();
-  app.add_option("--lr", options.rate, "learning rate; default: 0.05 for sgd, 0.001 for adam")
+  app.add_option("--lr", options.rate, "learning rate; default: 0.05 for sgd, 0.003 for adam")
       ->check(CLI::PositiveNumber);
   app.add_option("--seed", options.seed, "of weights and order")->capture_default_str();
   app.add_option("--train", options.train, "how many digits to train with")
