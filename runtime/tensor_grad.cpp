@@ -163,10 +163,7 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
     for (size_t i = 0; i < leaves.size(); ++i) {
       const auto gradient = variable_of(*leaves[i]).gradient();
       if (!gradients[i] || !gradient) continue;
-      const ir::Value fresh = ir::stop_gradient(gradients[i]);
-      const Tensor before = gradient->get();
-      gradient->set(Tensor(std::make_shared<runtime::TensorState>(
-          before.defined() ? value_of(before) + fresh : fresh)));
+      gradient->add(ir::stop_gradient(gradients[i]));
     }
     state_->consumed = !retain_graph;
   });

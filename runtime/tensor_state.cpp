@@ -28,6 +28,14 @@ void Gradient::set(Tensor gradient) {
   std::swap(gradient_, gradient);
 }
 
+// What was there is released outside of the lock: graphs may hang on it.
+void Gradient::add(const ir::Value& more) {
+  Tensor before;
+  std::lock_guard lock(mutex_);
+  const ir::Value sum = gradient_.defined() ? gradient_.state()->value() + more : more;
+  before = std::exchange(gradient_, Tensor(std::make_shared<TensorState>(sum)));
+}
+
 Cell::Cell(Buffer home, DType dtype, int64_t elements) {
   auto storage = std::make_shared<const BufferStorage>(std::move(home), true);
   home_ = value_ = ir::data(storage, dtype, {elements});

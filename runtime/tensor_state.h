@@ -15,6 +15,7 @@
 // expression, so that each use of the tensor in a graph can be found again; its gradient is kept
 // beside the Variable.
 
+#include <atomic>
 #include <mutex>
 #include <span>
 
@@ -30,6 +31,7 @@ class Gradient {
  public:
   Tensor get() const;
   void set(Tensor gradient);
+  void add(const ir::Value& more);
 
  private:
   mutable std::mutex mutex_;
@@ -105,7 +107,7 @@ class TensorState {
   const std::shared_ptr<TensorState>& leaf() const { return leaf_; }
   const std::optional<ir::ViewMap>& leaf_view() const { return leaf_view_; }
 
-  bool consumed = false;  // backward() went through here without retain_graph
+  std::atomic<bool> consumed = false;  // backward() went through here without retain_graph
 
  private:
   std::shared_ptr<Cell> cell_;

@@ -1,6 +1,6 @@
 #pragma once
-// NumPy's files. What is wrong with a file is an Error that names it and says what was found; what
-// the file system refuses is a DeviceError.
+// NumPy's files. A file that is not there, or wrong, is an Error that names it and says what was
+// found; a folder that is not there, or a full disk, is a DeviceError.
 
 #include <string>
 #include <utility>
