@@ -20,6 +20,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "compiler/elementwise.h"
 #include "compiler/lower_scope.h"
 #include "ir/check.h"
@@ -34,6 +36,7 @@ using Kind = Expr::Kind;
 
 constexpr int64_t expensive_cycles = 8;   // an element that costs more is kept, not computed again
 constexpr int64_t chunk_elements = 8192;  // of a map's vector axis, for one unit
+constexpr int64_t run_steps = 256;        // terms that one accumulator of a long sum takes
 constexpr double task_cycles = 90000;     // about 30 us: what is worth another thread
 
 class RowLowering {
@@ -73,7 +76,7 @@ class RowLowering {
   void emit_stage(int stage, std::vector<Scope>& rows);
   std::vector<Ref> emit_inner(int stage, const std::vector<Scope>& rows, Index at, size_t depth,
                               std::vector<Ref> carried);
-  std::vector<Ref> emit_vectors(int stage, const Scope& row, const Index& at,
+  std::vector<Ref> emit_vectors(int stage, const std::vector<Scope>& rows, const Index& at,
                                 std::vector<Ref> carried);
   void emit_elements(int stage, Scope& element, size_t copy, std::span<Ref> partials);
   Ref element(int stage, Scope& scope, int32_t expr, size_t copy);
@@ -81,6 +84,13 @@ class RowLowering {
 
   size_t partials_per_set(int stage) const;
   void append_start(int stage, int lanes, std::vector<Ref>& carried);
+  std::vector<Ref> starts(int stage, const std::vector<Scope>& rows);
+  bool sums_in_runs(int stage) const;
+  int64_t steps_below(size_t depth) const;
+  using Loop = std::function<std::vector<Ref>(Ref lower, Ref upper, std::vector<Ref> carried)>;
+  std::vector<Ref> in_runs(int stage, const std::vector<Scope>& rows, Ref upper, int64_t length,
+                           std::span<const Ref> carried, const Loop& loop);
+  std::vector<Ref> merge_all(int stage, std::span<const Ref> x, std::span<const Ref> y);
   Partial merge(const Expr& expr, Partial x, Partial y);
   Partial across_lanes(const Expr& expr, Partial partial);
   void finish(int stage, std::vector<Scope>& rows, std::vector<Ref> carried);
@@ -336,17 +346,73 @@ void RowLowering::append_start(int stage, int lanes, std::vector<Ref>& carried) 
   }
 }
 
+// One set of partials for each vector in flight; along an inner axis without masks, one more for
+// the scalar end.
+std::vector<Ref> RowLowering::starts(int stage, const std::vector<Scope>& rows) {
+  std::vector<Ref> out;
+  const size_t sets = along_inner() ? size_t(copies_) : rows.size();
+  for (size_t set = 0; set < sets; ++set)
+    append_start(stage, along_inner() ? lanes_ : rows[set].lanes, out);
+  if (along_inner() && !masks() && lanes_ > 1) append_start(stage, 1, out);
+  return out;
+}
+
+// Whether a long row is summed in runs whose sums are then added: the error of a sum grows with the
+// number of terms that one accumulator takes. Scans need one accumulator.
+bool RowLowering::sums_in_runs(int stage) const {
+  bool sums = false;
+  for (int32_t i : accumulated_[size_t(stage)]) {
+    const Expr& e = kernel_.exprs[size_t(i)];
+    if (e.kind == Kind::Scan) return false;
+    sums |= is_float(e.dtype) && e.kind != Kind::ArgReduce && combine_of(e) == ir::Combine::Sum;
+  }
+  return sums;
+}
+
+// How many elements a lane meets in the loops inside of one step of a loop.
+int64_t RowLowering::steps_below(size_t depth) const {
+  int64_t steps = 1;
+  for (size_t d = depth + 1; d < nesting_.size(); ++d) {
+    const int64_t extent = w_.space()[size_t(nesting_[d])];
+    const int64_t width = nesting_[d] == vector_axis_ ? int64_t(lanes_) * copies_ : 1;
+    steps *= std::max<int64_t>(1, extent / width);
+  }
+  return steps;
+}
+
+// The loop from 0 to upper in runs of a length, each with partial results of its own.
+std::vector<Ref> RowLowering::in_runs(int stage, const std::vector<Scope>& rows, Ref upper,
+                                      int64_t length, std::span<const Ref> carried,
+                                      const Loop& loop) {
+  return b_.for_loop(b_.index(0), upper, length, carried,
+                     [&](Ref first, std::span<const Ref> inside) {
+                       const Ref end = b_.min_index(b_.add(first, b_.index(length)), upper);
+                       return merge_all(stage, inside, loop(first, end, starts(stage, rows)));
+                     });
+}
+
+std::vector<Ref> RowLowering::merge_all(int stage, std::span<const Ref> x, std::span<const Ref> y) {
+  std::vector<Ref> out;
+  while (out.size() < x.size())
+    for (int32_t i : accumulated_[size_t(stage)]) {
+      const Expr& e = kernel_.exprs[size_t(i)];
+      const bool arg = e.kind == Kind::ArgReduce;
+      const size_t at = out.size();
+      const auto partial = [&](std::span<const Ref> from) {
+        return Partial{from[at], arg ? from[at + 1] : Ref()};
+      };
+      const Partial both = merge(e, partial(x), partial(y));
+      out.push_back(both.value);
+      if (arg) out.push_back(both.position);
+    }
+  return out;
+}
+
 void RowLowering::emit_stage(int stage, std::vector<Scope>& rows) {
   bool stores = false;
   for (int s : store_stage_) stores |= s == stage;
   if (accumulated_[size_t(stage)].empty() && !stores) return;
-  // One set of partials for each vector in flight; along an inner axis without masks, one more for
-  // the scalar end.
-  std::vector<Ref> carried;
-  const size_t sets = along_inner() ? size_t(copies_) : rows.size();
-  for (size_t set = 0; set < sets; ++set)
-    append_start(stage, along_inner() ? lanes_ : rows[set].lanes, carried);
-  if (along_inner() && !masks() && lanes_ > 1) append_start(stage, 1, carried);
+  std::vector<Ref> carried = starts(stage, rows);
   carried = emit_inner(stage, rows, rows[0].index, 0, std::move(carried));
   finish(stage, rows, std::move(carried));
 }
@@ -363,27 +429,36 @@ std::vector<Ref> RowLowering::emit_inner(int stage, const std::vector<Scope>& ro
     return carried;
   }
   const int64_t axis = nesting_[depth];
-  if (axis == vector_axis_) return emit_vectors(stage, rows[0], at, std::move(carried));
+  if (axis == vector_axis_) return emit_vectors(stage, rows, at, std::move(carried));
   const Ref extent = w_.extent(axis);
-  return b_.for_loop(b_.index(0), extent, 1, carried, [&](Ref i, std::span<const Ref> inside) {
-    const Ref last = b_.sub(extent, b_.index(1));
-    at[size_t(axis)] = reversed_[size_t(stage)] ? b_.sub(last, i) : i;
-    return emit_inner(stage, rows, at, depth + 1, {inside.begin(), inside.end()});
-  });
+  const int64_t below = steps_below(depth);
+  const bool runs = sums_in_runs(stage), fresh = runs && below >= 32;
+  const Loop loop = [&](Ref lower, Ref upper, std::vector<Ref> start) {
+    return b_.for_loop(lower, upper, 1, start, [&](Ref i, std::span<const Ref> inside) {
+      const Ref last = b_.sub(extent, b_.index(1));
+      at[size_t(axis)] = reversed_[size_t(stage)] ? b_.sub(last, i) : i;
+      if (!fresh) return emit_inner(stage, rows, at, depth + 1, {inside.begin(), inside.end()});
+      return merge_all(stage, inside, emit_inner(stage, rows, at, depth + 1, starts(stage, rows)));
+    });
+  };
+  const int64_t steps = fresh ? 1 : below;
+  if (runs && w_.space()[size_t(axis)] * steps > 2 * run_steps)
+    return in_runs(stage, rows, extent, std::max<int64_t>(2, run_steps / steps), carried, loop);
+  return loop(b_.index(0), extent, std::move(carried));
 }
 
 // The innermost loop along an inner vector axis.
-std::vector<Ref> RowLowering::emit_vectors(int stage, const Scope& row, const Index& at,
-                                           std::vector<Ref> carried) {
+std::vector<Ref> RowLowering::emit_vectors(int stage, const std::vector<Scope>& rows,
+                                           const Index& at, std::vector<Ref> carried) {
   const Ref extent = w_.extent(vector_axis_);
   const size_t count = partials_per_set(stage);
   const auto vectors = [&](Ref lower, Ref upper, int copies, int lanes, bool masked,
-                           size_t first_set) {
-    carried = b_.for_loop(
-        lower, upper, int64_t(lanes) * copies, carried, [&](Ref v, std::span<const Ref> inside) {
+                           size_t first_set, std::vector<Ref> start) {
+    return b_.for_loop(
+        lower, upper, int64_t(lanes) * copies, start, [&](Ref v, std::span<const Ref> inside) {
           std::vector<Ref> next(inside.begin(), inside.end());
           for (int c = 0; c < copies; ++c) {
-            Scope element = row;
+            Scope element = rows[0];
             element.index = at;
             element.lanes = lanes;
             Ref& index = element.index[size_t(vector_axis_)];
@@ -395,18 +470,20 @@ std::vector<Ref> RowLowering::emit_vectors(int stage, const Scope& row, const In
           return next;
         });
   };
-  if (masks() && copies_ == 1) {
-    vectors(b_.index(0), extent, 1, lanes_, true, 0);
-    return carried;
-  }
   const int64_t step = int64_t(lanes_) * copies_;
-  const Ref middle = b_.mul(b_.div(extent, b_.index(step)), b_.index(step));
-  vectors(b_.index(0), middle, copies_, lanes_, false, 0);
-  if (masks())
-    vectors(middle, extent, 1, lanes_, true, 0);
-  else if (lanes_ > 1)
-    vectors(middle, extent, 1, 1, false, size_t(copies_));
-  return carried;
+  const bool masked = masks() && copies_ == 1;  // one loop does it all
+  const Ref middle = masked ? extent : b_.mul(b_.div(extent, b_.index(step)), b_.index(step));
+  const Loop main = [&](Ref lower, Ref upper, std::vector<Ref> start) {
+    return vectors(lower, upper, copies_, lanes_, masked, 0, std::move(start));
+  };
+  if (sums_in_runs(stage) && w_.space()[size_t(vector_axis_)] > 2 * run_steps * step)
+    carried = in_runs(stage, rows, middle, run_steps * step, carried, main);
+  else
+    carried = main(b_.index(0), middle, std::move(carried));
+  if (masked) return carried;
+  if (masks()) return vectors(middle, extent, 1, lanes_, true, 0, std::move(carried));
+  if (lanes_ == 1) return carried;
+  return vectors(middle, extent, 1, 1, false, size_t(copies_), std::move(carried));
 }
 
 // Everything that happens at one element: partial results go on, scans get their value, stores are

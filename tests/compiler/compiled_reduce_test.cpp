@@ -98,13 +98,29 @@ TEST_CASE("compiled: reductions of long rows, columns, single elements and thin 
   }
 }
 
-TEST_CASE("compiled: a sum of many equal terms keeps its accuracy") {
-  // A single running f32 sum of these would be off by 1e-3 or worse.
-  const int64_t n = 4000037;
-  HostArray x(DType::F32, {n});
-  for (float& v : x.as<float>()) v = 0.1f;
-  check_compiled(graph_over({reduce(Combine::Sum, parameter(0, DType::F32, {n}), Dims{0})}),
-                 std::vector{x}, {.relative = 2e-6}, {"host"});
+TEST_CASE("compiled: long sums of equal terms keep their accuracy") {
+  // A single running f32 sum of these would be off by 1e-4 and more.
+  const auto check = [](const Shape& shape, const Dims& axes) {
+    HostArray x(DType::F32, shape);
+    for (float& v : x.as<float>()) v = 0.1f;
+    const Value p = parameter(0, DType::F32, shape);
+    INFO(to_string(shape) << " over " << to_string(axes));
+    check_compiled(graph_over({reduce(Combine::Sum, p, axes)}), std::vector{x}, {.relative = 4e-6});
+  };
+  check({4000037}, {0});
+  check({100003, 70}, {0});
+  check({70, 100003}, {1});
+  check({1001, 70, 9, 11}, {0, 2, 3});
+  check({70, 900, 90}, {1, 2});
+  check({65, 3, 40000}, {1, 2});
+}
+
+TEST_CASE("compiled: positions of extrema in the kernel of a long sum") {
+  const Value x = parameter(0, DType::F32, {70, 20011});
+  for (int64_t axis : {0, 1})
+    check_compiled(
+        graph_over({arg_reduce(Combine::Max, x, axis), reduce(Combine::Sum, x, Dims{axis})}),
+        std::vector{numbers_between(DType::F32, {70, 20011}, -1, 1, 1)}, {.absolute = 0.01});
 }
 
 TEST_CASE("compiled: reductions over views") {
