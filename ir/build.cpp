@@ -39,12 +39,18 @@ Dims iota_dims(size_t rank) {
   return out;
 }
 
-ViewMap map_of(const Value& x) {
-  return x->op == Op::View ? x->view() : ViewMap::identity(x->shape);
+// Views of views are one view, as long as it has few levels: each that does not merge with the next
+// costs divisions for every element, so that from here on storing the elements is cheaper.
+bool extends(const Value& x) {
+  constexpr size_t most_levels = 8;
+  return x->op == Op::View && x->view().levels().size() < most_levels;
 }
-// A view by a map that already includes the view that x is, if it is one.
+
+ViewMap map_of(const Value& x) { return extends(x) ? x->view() : ViewMap::identity(x->shape); }
+
+// A view by a map that already includes the view that x is, if that one extends.
 Value view_of_source(const Value& x, ViewMap map) {
-  const Value& source = x->op == Op::View ? x->operands[0] : x;
+  const Value source = extends(x) ? x->operands[0] : x->op == Op::View ? barrier(x) : x;
   if (source->op == Op::Constant && !map.masked())
     return make(Op::Constant, {}, source->attr, source->dtype, map.shape());
   if (map.is_identity() && map.shape() == source->shape) return source;
@@ -122,7 +128,7 @@ Value logical_not(const Value& x) {
 Value view(const Value& x, const ViewMap& map) {
   if (auto why = verify_view(map, x->numel()))
     throw Error(fmt::format("view: {} ({})", *why, type_string(*x)));
-  return view_of_source(x, x->op == Op::View ? ViewMap::compose(map, x->view()) : map);
+  return view_of_source(x, extends(x) ? ViewMap::compose(map, x->view()) : map);
 }
 
 Value reshape(const Value& x, std::span<const int64_t> shape) {

@@ -117,7 +117,7 @@ std::optional<StridedMap> merge(const StridedMap& outer, const StridedMap& inner
   const size_t rank = inner.shape.size();
   const Strides row = row_major_strides(inner.shape);
   if (numel(inner.shape) == 0 || numel(outer.shape) == 0) return std::nullopt;
-  // The index in inner at which outer'"'"'s valid box starts, with every axis at its lower end.
+  // The index in inner at which outer's valid box starts, with every axis at its lower end.
   int64_t low = outer.offset;
   for (size_t d = 0; d < outer.shape.size(); ++d)
     low += outer.strides[d] * (outer.strides[d] >= 0 ? outer.begin[d] : outer.end[d] - 1);

@@ -193,6 +193,20 @@ TEST_CASE("interpreter: sorting is stable, and NaN is the greatest element") {
         std::vector<int64_t>{1, 5, 3, 0, 6, 2, 4});
 }
 
+TEST_CASE("interpreter: views that never merge are stored from time to time") {
+  Value x = parameter(0, DType::I64, {2, 3, 4});
+  std::vector<int64_t> expected(24);
+  for (int64_t i = 0; i < 24; ++i) expected[size_t(i)] = i;
+  const HostArray input(DType::I64, {2, 3, 4}, expected.data());
+  for (int i = 0; i < 100; ++i) {
+    x = reshape(transpose(x, 0, 2), Shape{2, 3, 4});
+    CHECK(x->view().levels().size() <= 8);
+    const std::vector<int64_t> old = expected;
+    for (size_t k = 0; k < 24; ++k) expected[k] = old[k % 2 * 12 + k / 2 % 3 * 4 + k / 6];
+  }
+  CHECK(list<int64_t>(interpret_one(x, {input})) == expected);
+}
+
 TEST_CASE("interpreter: a chain of a million nodes runs, and values die after their last use") {
   Value x = parameter(0, DType::F32, {2});
   const Value one = like(x, 1);
