@@ -55,7 +55,7 @@ ir::Value windows(std::string_view op, const ir::Value& x, const Dims& window, c
   const Dims k = pair_of(op, "window", window, 1),
              s = stride.empty() ? k : pair_of(op, "stride", stride, 1);
   const Dims p = pair_of(op, "padding", padding, 0);
-  if (2 * p[0] > k[0] || 2 * p[1] > k[1])
+  if (p[0] > k[0] / 2 || p[1] > k[1] / 2)
     throw Error(fmt::format("{}: padding {} is more than half of the window {}", op,
                             to_string(padding), to_string(window)));
   ir::Value v = ir::pad(ir::pad(x, 2, p[0], p[0], fill), 3, p[1], p[1], fill);
@@ -137,11 +137,11 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
 }
 Tensor tensordot(const Tensor& a, const Tensor& b, int64_t dims, SourceLocation where) {
   return runtime::located(where, [&] {
-    if (dims < 0 || dims > a.dim() || dims > b.dim())
+    if (dims < 0 || dims > a.dim(where) || dims > b.dim(where))
       throw Error(fmt::format("tensordot: {} axes of {} and {}", dims, to_string(a.shape()),
                               to_string(b.shape())));
     Dims last, first;
-    for (int64_t d = 0; d < dims; ++d) last.push_back(a.dim() - dims + d), first.push_back(d);
+    for (int64_t d = 0; d < dims; ++d) last.push_back(a.dim(where) - dims + d), first.push_back(d);
     return tensordot(a, b, last, first, where);
   });
 }
@@ -208,10 +208,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, SourceL
 Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Tensor& bias,
                   double eps, SourceLocation where) {
   return runtime::located(where, [&] {
-    if (axes < 1 || axes > x.dim())
+    if (axes < 1 || axes > x.dim(where))
       throw Error(fmt::format("layer_norm: {} axes of {}", axes, to_string(x.shape())));
     Dims list;
-    for (int64_t d = x.dim() - axes; d < x.dim(); ++d) list.push_back(d);
+    for (int64_t d = x.dim(where) - axes; d < x.dim(where); ++d) list.push_back(d);
     const auto here = [&](const Tensor& t) { return Operand(t, where); };
     const Tensor distance = sub(here(x), here(x.mean(list, true, where)));
     const Tensor variance = square(distance, where).mean(list, true, where);
@@ -223,7 +223,7 @@ Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Ten
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, SourceLocation where) {
   return runtime::located(where, [&] {
-    if (logits.dim() != 2 || target.dim() != 1 || target.size(0) != logits.size(0))
+    if (logits.dim(where) != 2 || target.dim(where) != 1 || target.size(0) != logits.size(0))
       throw Error(fmt::format("cross_entropy: expects logits [N,C] and target [N], got {} and {}",
                               to_string(logits.shape()), to_string(target.shape())));
     return neg(log_softmax(logits, 1, where)

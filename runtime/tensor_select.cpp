@@ -99,7 +99,9 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sizes, int64_t dim, Sourc
     int64_t total = 0;
     for (int64_t size : sizes) {
       if (size < 0) throw Error(fmt::format("split: negative size in {}", to_string(sizes)));
-      total += size;
+      if (__builtin_add_overflow(total, size, &total))
+        throw Error(
+            fmt::format("split: sizes {} add up to more than 64 bits can say", to_string(sizes)));
     }
     if (total != x.size(dim, where))
       throw Error(fmt::format("split: sizes {} add up to {}, the axis has {}", to_string(sizes),
@@ -126,7 +128,9 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim, SourceLoca
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim, SourceLocation where) {
   return located(where, [&] {
     if (chunks <= 0) throw Error(fmt::format("chunk: {} chunks", chunks));
-    return split(x, std::max<int64_t>(1, (x.size(dim, where) + chunks - 1) / chunks), dim, where);
+    const int64_t extent = x.size(dim, where);
+    const int64_t size = extent / chunks + (extent % chunks != 0);
+    return split(x, std::max<int64_t>(1, size), dim, where);
   });
 }
 
@@ -150,8 +154,9 @@ Tensor triangle(std::string_view op, const Tensor& x, int64_t diagonal, bool low
     if (v->shape.size() < 2)
       throw Error(fmt::format("{}: expects at least two axes, got {}", op, ir::type_string(*v)));
     const int64_t rows = v->shape[v->shape.size() - 2], columns = v->shape.back();
+    const int64_t offset = std::clamp(diagonal, -rows, columns);  // further ones cut the same
     const ir::Value row =
-        ir::reshape(ir::iota(rows), Shape{rows, 1}) + ir::constant(DType::I64, {}, diagonal);
+        ir::reshape(ir::iota(rows), Shape{rows, 1}) + ir::constant(DType::I64, {}, offset);
     const ir::Value column = ir::iota(columns);
     const ir::Value kept = lower ? ir::le(column, row) : ir::le(row, column);
     return ir::where(kept, v, ir::zeros_like(v));

@@ -116,6 +116,9 @@ Tensor Tensor::expand(const Shape& shape, SourceLocation where) const {
     for (size_t d = 0; d < full.size(); ++d)
       if (full[d] == -1 && d + old.size() >= full.size())
         full[d] = old[d + old.size() - full.size()];
+    if (std::ranges::any_of(full, [](int64_t extent) { return extent < 0; }))
+      throw Error(fmt::format("expand: {} does not broadcast to {}", ir::type_string(dtype(), old),
+                              cermet::to_string(shape)));
     const ir::Value checked = ir::expand(value_of(*this), full);
     Shape aligned(full.size() - old.size(), 1);
     for (int64_t extent : old) aligned.push_back(extent);

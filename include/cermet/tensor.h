@@ -71,7 +71,11 @@ class Operand {
       : scalar_(Scalar(value)), where_(at) {}
 
   bool is_tensor() const { return tensor_ != nullptr; }
-  const Tensor& tensor() const { return *tensor_; }
+  // Error if it is a number.
+  const Tensor& tensor() const {
+    if (!tensor_) throw Error("a number where only a tensor can be", where_);
+    return *tensor_;
+  }
   const Scalar& scalar() const { return *scalar_; }
   const SourceLocation& where() const { return where_; }
 

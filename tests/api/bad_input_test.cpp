@@ -1,5 +1,7 @@
 // What users get wrong: each call is refused by name, with the values, at the line that made it.
 
+#include <limits>
+
 #include "api/errors.h"
 #include "cermet/cermet.h"
 
@@ -225,4 +227,72 @@ TEST_CASE("bad input: errors within functions of errors name the outermost call 
   CHECK_ERROR(ct::one_hot(ct::tensor({1}), 0), "one_hot: ", "0");
   CHECK_ERROR(a.item<float>(), "item: ", "6 elements", "f32[2,3]");
   CHECK_ERROR(ct::Device::parse("tpu"), "'tpu'");
+}
+
+namespace {
+constexpr int64_t most = std::numeric_limits<int64_t>::max();
+constexpr int64_t least = std::numeric_limits<int64_t>::min();
+}  // namespace
+
+TEST_CASE("bad input: an undefined tensor is no operand of compositions") {
+  ct::Tensor u;
+  ct::Tensor x = ct::ones({2, 2});
+  CHECK_ERROR(ct::where(u, x, x), "undefined");
+  CHECK_ERROR(ct::where(x, u, x), "undefined");
+  CHECK_ERROR(ct::clamp(u, 0, 1), "undefined");
+  CHECK_ERROR(u.index({0}), "undefined");
+  CHECK_ERROR(x.index({u}), "undefined");
+  CHECK_ERROR(u.flip({0}), "undefined");
+  CHECK_ERROR(u.contiguous(), "undefined");
+  CHECK_ERROR(u.cuda(), "undefined");
+  CHECK_ERROR(u.softmax(0), "undefined");
+  CHECK_ERROR(u.gather(0, x), "undefined");
+  CHECK_ERROR(ct::take(x, u), "undefined");
+  CHECK_ERROR(ct::sort(u), "undefined");
+  CHECK_ERROR(ct::tril(u), "undefined");
+  CHECK_ERROR(ct::stack(std::vector{x, u}, 0), "undefined");
+  CHECK_ERROR(ct::tensordot(x, u, 1), "undefined");
+  CHECK_ERROR(ct::conv2d(x, u), "undefined");
+  CHECK_ERROR(ct::linear(x, u), "undefined");
+  CHECK_ERROR(ct::layer_norm(u, 1), "undefined");
+  CHECK_ERROR(ct::cross_entropy(u, x), "undefined");
+  CHECK_ERROR(ct::mse_loss(u, x), "undefined");
+  CHECK_ERROR(ct::zeros_like(u), "undefined");
+  CHECK_ERROR(ct::bernoulli(u), "undefined");
+}
+
+TEST_CASE("bad input: a number is no tensor") {
+  CHECK_ERROR(-ct::Operand(2.0), "a number where only a tensor can be");
+  CHECK_ERROR(~ct::Operand(2), "a number where only a tensor can be");
+}
+
+TEST_CASE("bad input: sizes and positions at the ends of 64 bits") {
+  const ct::Tensor x = ct::arange(12).reshape({3, 4});
+  CHECK_ERROR(ct::split(x, {most, most, 5}, 0), "split: ", "more than 64 bits");
+  CHECK(ct::chunk(x, most, 0).size() == 3);
+  CHECK(ct::split(x, most, 0).size() == 1);
+  CHECK(ct::tril(x, most).to_vector<int64_t>() == x.to_vector<int64_t>());
+  CHECK(ct::triu(x, least).to_vector<int64_t>() == x.to_vector<int64_t>());
+  CHECK(ct::tril(x, least).sum().item<int64_t>() == 0);
+  CHECK(ct::triu(x, most).sum().item<int64_t>() == 0);
+  CHECK_ERROR(x.narrow(0, 5, most), "narrow: ");
+  CHECK_ERROR(x.narrow(0, least, 1), "narrow: ");
+  CHECK_ERROR(x.select(0, least), "select: ");
+  CHECK_ERROR(x.size(least), "size: axis -9223372036854775808");
+  CHECK(x.diagonal(most).numel() == 0);
+  CHECK(x.diagonal(least).numel() == 0);
+  CHECK(x.slice(0, least, most, most).shape() == ct::Shape{1, 4});
+  CHECK(x.slice(0, most, least, least).to_vector<int64_t>() == std::vector<int64_t>{8, 9, 10, 11});
+  CHECK_ERROR(ct::pad(x, {most, 0}), "pad: ");
+  CHECK_ERROR(ct::pad(x, {least, 0}), "pad: ");
+  CHECK_ERROR(x.expand({-1, 3, 4}), "expand: ", "[-1,3,4]");
+  CHECK_ERROR(x.expand({most, 3, 4}), "expand: ");
+  CHECK_ERROR(x.reshape({most, most, -1}), "reshape: ");
+  CHECK_ERROR(ct::eye(most, most), "64 bits");
+  CHECK_ERROR(ct::arange(least, most), "arange: 18446744073709551615 elements");
+  CHECK(ct::arange(least, most, most).numel() == 3);
+  const ct::Tensor image = ct::ones({1, 1, 4, 4}), weight = ct::ones({1, 1, 2, 2});
+  CHECK_ERROR(ct::conv2d(image, weight, {}, {1}, {most / 2}), "pad: ");
+  CHECK_ERROR(ct::conv2d(image, weight, {}, {1}, {0}, {most}), "conv: ");
+  CHECK_ERROR(ct::max_pool2d(image, {2}, {1}, {most / 2 + 1}), "max_pool2d: padding");
 }
