@@ -20,7 +20,9 @@ namespace {
 // What one version of the code generator makes of a kernel is not what another makes of it.
 constexpr std::string_view codegen_version = "1";
 
-constexpr size_t plan_limit = 4096, kernel_limit = 16384;
+// A process that never stops meeting new programs forgets old ones.
+constexpr size_t plan_limit = 4096, kernel_limit = 16384, record_limit = 65536;
+constexpr size_t signature_limit = size_t(256) << 20;  // bytes: unrolled loops have long ones
 
 std::string target_text(const compiler::Target& t) {
   return fmt::format("{} {} {} {} {} {} {} {} {}", t.cpu, t.features, t.vector_bytes, t.fma,
@@ -149,9 +151,12 @@ std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
     ++stats_.disk_hits;
   } else {
     ++stats_.compiles;
+    if (last_text_.size() >= kernel_limit) last_text_.clear();
     std::string& before = last_text_[function.name];
     record.reason = before.empty() ? "new kernel" : first_difference(before, text);
     before = text;
+    if (records_.size() >= record_limit)
+      records_.erase(records_.begin(), records_.begin() + record_limit / 2);
     records_.push_back(std::move(record));
   }
   return at->second;  // another thread's, if it was first
@@ -175,7 +180,11 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
                                 ? kernel_for(launch.kernel.function)
                                 : nullptr);
   std::lock_guard lock(mutex_);
-  if (plans_.size() >= plan_limit) plans_.clear();
+  signature_bytes_ += request.signature.size();
+  if (plans_.size() >= plan_limit || signature_bytes_ > signature_limit) {
+    plans_.clear();
+    signature_bytes_ = request.signature.size();
+  }
   return plans_.emplace(request.signature, std::move(plan)).first->second;
 }
 

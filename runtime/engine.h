@@ -72,7 +72,7 @@ class Engine {
   ThreadPool& threads() { return threads_; }
   const compiler::Target& target();
   EngineStats stats() const;
-  // Every compile since the start, or the last reset, in order.
+  // Every compile since the start, or the last reset, in order; at least the last 32768.
   std::vector<CompileRecord> compiles() const;
   void reset_stats();
   DiskCache& disk_cache() { return disk_cache_; }
@@ -94,6 +94,7 @@ class Engine {
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles or runs
   std::unique_ptr<compiler::Target> target_;
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;
+  size_t signature_bytes_ = 0;  // of the keys of plans_, about
   std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
   std::unordered_map<std::string, std::string>
       last_text_;  // by kernel name: for the reason of a compile

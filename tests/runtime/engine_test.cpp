@@ -1,5 +1,6 @@
 #include "runtime/engine.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -211,6 +212,33 @@ TEST_CASE("engine: damaged cache entries are compiled again") {
   Engine engine(options);
   CHECK(work(engine) == expected);
   CHECK(engine.stats().compiles == 1);
+}
+
+TEST_CASE("engine: CERMET_DUMP prints the stages of what is compiled, once for each program") {
+  ::setenv("CERMET_DUMP", "graph,kernels", 1);
+  Engine engine(without_disk());
+  ::setenv("CERMET_DUMP", "graph,nonsense", 1);
+  CHECK_THROWS_WITH(Engine(without_disk()),
+                    "CERMET_DUMP: 'nonsense' is no stage; there are graph simplified kernels loops "
+                    "llvm asm");
+  ::unsetenv("CERMET_DUMP");
+
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  std::fflush(stderr);
+  const int before = ::dup(STDERR_FILENO);
+  ::dup2(::fileno(file), STDERR_FILENO);
+  for (int i = 0; i < 2; ++i) run(engine, exp(data_of(engine, {5}, i)));
+  std::fflush(stderr);
+  ::dup2(before, STDERR_FILENO);
+  ::close(before);
+  std::rewind(file);
+  std::string text(1 << 16, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  CHECK(text.starts_with("# stage: graph\ncir 1\ngraph main(%0: f32[5]) {\n  %1 = exp %0"));
+  CHECK(text.find("# stage: kernels\n") != std::string::npos);
+  CHECK(text.find("# stage: graph", 1) == std::string::npos);
 }
 
 TEST_CASE("host cpu: a target survives its text") {
