@@ -339,9 +339,7 @@ void RowLowering::append_start(int stage, int lanes, std::vector<Ref>& carried) 
   for (int32_t i : accumulated_[size_t(stage)]) {
     const Expr& e = kernel_.exprs[size_t(i)];
     const DType dtype = held(kernel_.exprs[size_t(e.operands[0])].dtype);
-    const bool plain_zero = e.kind == Kind::Scan && e.exclusive && e.combine == ir::Combine::Sum;
-    carried.push_back(plain_zero ? b_.constant_bits(dtype, 0, lanes)
-                                 : identity(b_, combine_of(e), dtype, lanes));
+    carried.push_back(identity(b_, combine_of(e), dtype, lanes));
     if (e.kind == Kind::ArgReduce) carried.push_back(b_.constant_bits(DType::I64, 0, lanes));
   }
 }
@@ -514,7 +512,14 @@ void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<
         fresh = combine(b_, e.combine, partial, value);
       }
       if (e.kind == Kind::Scan) {
-        scope.values[size_t(i)] = w_.round(e.exclusive ? partial : fresh, e.dtype);
+        Ref result = e.exclusive ? partial : fresh;
+        if (e.exclusive && e.combine == ir::Combine::Sum && is_float(e.dtype)) {
+          // Sums start from -0.0, so that those of -0.0 are -0.0; before the first element is 0.
+          const Ref start = e.reverse ? b_.sub(w_.extent(outer_), b_.index(1)) : b_.index(0);
+          result = b_.select(b_.eq(scope.index[size_t(outer_)], start),
+                             elementwise::zero(b_, result), result);
+        }
+        scope.values[size_t(i)] = w_.round(result, e.dtype);
         if (scratch_of_[size_t(i)] >= 0)
           w_.store_held(scratch_of_[size_t(i)], e.dtype, scratch_position(scope, copy),
                         scope.values[size_t(i)], {});

@@ -199,6 +199,22 @@ TEST_CASE("compiled: scans along every axis, both ways, inclusive and exclusive"
   }
 }
 
+TEST_CASE("compiled: sums of negative zeros are negative, a scan of nothing is 0") {
+  for (DType dtype : {DType::F32, DType::F16}) {
+    const Shape shape = {5, 20};
+    HostArray x(dtype, shape);
+    for (int64_t i = 0; i < x.numel(); ++i) x.set_bits(i, uint64_t(1) << (bits_of(dtype) - 1));
+    const Value p = parameter(0, dtype, shape);
+    std::vector<Value> out;
+    for (int64_t axis : {0, 1}) {
+      out.push_back(reduce(Combine::Sum, p, Dims{axis}));
+      for (int way = 0; way < 4; ++way)
+        out.push_back(scan(Combine::Sum, p, axis, way & 1, way & 2));
+    }
+    check_compiled(graph_over(out), std::vector{x});
+  }
+}
+
 TEST_CASE("compiled: scans inside of larger expressions") {
   for (DType dtype : {DType::F32, DType::F16, DType::F64}) {
     const Shape shape = {5, 21};
