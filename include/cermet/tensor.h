@@ -10,6 +10,10 @@
 // aliases. Shape and dtype mistakes are thrown by the call that makes them, as cermet::Error with
 // the file and line of that call.
 //
+// A loop that updates tensors in place (weights, momentum) should realize them in each step,
+// together with what it reads: realize({loss, weight, momentum}). Otherwise each step's program
+// contains all steps before it.
+//
 // Laziness and shared memory: memory borrowed with from_blob() or borrow() is read when a result is
 // realized, not when the operation is recorded. After `y = t + 1; array[0] = 99;` with t borrowed
 // from array, y sees 99. Take t.clone() for a snapshot; tensor(span) copies at once.
