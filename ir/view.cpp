@@ -327,8 +327,10 @@ ViewMap ViewMap::reshape(std::span<const int64_t> shape) const {
 }
 
 ViewMap ViewMap::diagonal(int64_t offset, int64_t axis1, int64_t axis2) const {
-  const int64_t row = std::max<int64_t>(-offset, 0), column = std::max<int64_t>(offset, 0);
   const size_t a = size_t(axis1), b = size_t(axis2);
+  // Beyond the corners nothing is left, however far; -offset must not overflow.
+  offset = std::clamp(offset, -shape()[a], shape()[b]);
+  const int64_t row = std::max<int64_t>(-offset, 0), column = std::max<int64_t>(offset, 0);
   const int64_t count = std::max<int64_t>(0, std::min(shape()[a] - row, shape()[b] - column));
   ViewMap out = *this;
   StridedMap& m = out.levels_[0];

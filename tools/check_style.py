@@ -7,7 +7,7 @@
 tidy looks at the library and the tools as BUILD_DIR compiles them. What was clean is remembered there
 by the content of the file and of all it includes, so a second run looks only at what changed. SECONDS
 bounds a run; what it did not get to is counted on the last line and is looked at by the next one.
-As it takes minutes at first, it runs only where CERMET_TIDY is set, as tools/test does.
+As it takes minutes at first, it runs only where CERMET_TIDY is set.
 """
 import concurrent.futures
 import hashlib
