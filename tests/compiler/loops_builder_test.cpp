@@ -46,8 +46,9 @@ TEST_CASE("loops builder: equal pure instructions are one, loads are not") {
 TEST_CASE("loops builder: what does not depend on a loop is placed before it") {
   const std::string text = text_of([](Builder& b) {
     const int32_t x = b.add_buffer({.dtype = DType::F32, .index = 0});
-    b.for_loop(b.index(0), b.argument(0), 1, [&](Ref i) {
-      b.for_loop(b.index(0), b.argument(1), 4, [&](Ref j) {
+    const Ref rows = b.argument(0), zero = b.index(0);
+    b.for_loop(zero, rows, 1, [&](Ref i) {
+      b.for_loop(zero, b.argument(1), 4, [&](Ref j) {
         const Ref row = b.mul(i, b.argument(2));
         const Ref scale = b.cast(row, DType::F32);
         b.store(x, b.add(row, j), b.mul(scale, b.load(x, b.add(row, j), 4)));
@@ -79,8 +80,9 @@ kernel arguments=3 {
 TEST_CASE("loops builder: an instruction of a closed block is not taken for a new one") {
   const std::string text = text_of([](Builder& b) {
     const int32_t x = b.add_buffer({.dtype = DType::I64, .index = 0});
+    const Ref count = b.argument(0), zero = b.index(0);
     for (int k = 0; k < 2; ++k)
-      b.for_loop(b.index(0), b.argument(0), 1, [&](Ref i) { b.store(x, i, b.mul(i, i)); });
+      b.for_loop(zero, count, 1, [&](Ref i) { b.store(x, i, b.mul(i, i)); });
   });
   CHECK(text == R"(loops 1
 kernel arguments=1 {
