@@ -99,8 +99,10 @@ namespace {
 template <class T>
 T reduce_pairwise(Opcode op, std::vector<T> x) {
   const auto combine = [op](T a, T b) -> T {
-    if (op == Opcode::ReduceAdd) return T(a + b);
-    if (op == Opcode::ReduceMul) return T(a * b);
+    // Integers wrap, which only unsigned arithmetic of full width may do.
+    using Wide = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
+    if (op == Opcode::ReduceAdd) return T(Wide(a) + Wide(b));
+    if (op == Opcode::ReduceMul) return T(Wide(a) * Wide(b));
     if (a != a || b != b) return a != a ? a : b;
     if (op == Opcode::ReduceMax) return a < b ? b : a;
     return b < a ? b : a;
