@@ -164,7 +164,7 @@ class Parser {
   }
 
   void lines() {
-    while (true) {
+    while (!open_.empty()) {  // until the kernel's own brace is closed
       skip_line_ends();
       if (token_.kind == Token::Kind::End) expected("'}'");
       if (mistakes_.full()) return;
@@ -173,7 +173,6 @@ class Parser {
           take();
           open_.pop_back();
           end_line();
-          if (open_.empty()) break;
           continue;
         }
         line();
