@@ -201,7 +201,7 @@ Value slice(const Value& x, int64_t axis, std::optional<int64_t> start, std::opt
   const int64_t first = start ? clip(*start) : (step > 0 ? low : high);
   const int64_t last = stop ? clip(*stop) : (step > 0 ? high : low);
   const int64_t distance = step > 0 ? last - first : first - last;
-  const int64_t stride = step > 0 ? step : -(step + 1) + 1;  // never overflows for step > INT64_MIN
+  const int64_t stride = step > 0 ? step : -std::max(step, -INT64_MAX);  // no axis is longer
   const int64_t count = distance <= 0 ? 0 : (distance - 1) / stride + 1;
   return view_of_source(x,
                         map_of(x).slice(axis, count > 0 ? first : 0, count, count > 1 ? step : 1));
