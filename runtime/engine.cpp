@@ -24,11 +24,6 @@ constexpr std::string_view codegen_version = "1";
 constexpr size_t plan_limit = 4096, kernel_limit = 16384, record_limit = 65536;
 constexpr size_t signature_limit = size_t(256) << 20;  // bytes: unrolled loops have long ones
 
-std::string target_text(const compiler::Target& t) {
-  return fmt::format("{} {} {} {} {} {} {} {} {}", t.cpu, t.features, t.vector_bytes, t.fma,
-                     t.masked_memory, t.f16_conversion, t.l1_bytes, t.l2_bytes, t.l3_bytes);
-}
-
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
@@ -110,7 +105,7 @@ void Engine::reset_stats() {
 std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
     const compiler::loops::Function& function) {
   const std::string text = compiler::loops::print(function);
-  const std::string key = fmt::format("{}\n{}\n{}", codegen_version, target_text(target()), text);
+  const std::string key = fmt::format("{}\n{}\n{}", codegen_version, print_target(target()), text);
   {
     std::lock_guard lock(mutex_);
     if (const auto at = kernels_.find(key); at != kernels_.end()) {
