@@ -8,13 +8,4 @@ namespace cermet::compiler {
 
 LoweredKernel lower_rows(const Kernel& kernel, const KernelProgram& program, const Target& target);
 
-// Which axis of the space (outer, then inner) has the most bytes contiguous along it, and how many
-// elements fit into the vectors that the kernel mostly uses. Shared with the cost estimates.
-struct Vectorisation {
-  int64_t axis;  // -1: none
-  int lanes;
-};
-Vectorisation choose_vectorisation(const Kernel& kernel, const KernelProgram& program,
-                                   const Target& target);
-
 }  // namespace cermet::compiler

@@ -1,0 +1,251 @@
+// Stages, scratch memory and the vector axis of a row program. Each is a function of its own, and
+// each needs what those before it decided: stages, then how many vectors are in flight, then
+// scratch memory, whose size depends on both.
+
+#include "compiler/row_plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "compiler/lower_scope.h"
+#include "ir/check.h"
+
+namespace cermet::compiler {
+namespace {
+
+using Kind = Expr::Kind;
+
+constexpr int64_t expensive_cycles = 8;   // an element that costs more is kept, not computed again
+constexpr int64_t chunk_elements = 8192;  // of a map's vector axis, for one unit
+constexpr double task_cycles = 90000;     // about 30 us: what is worth another thread
+
+// Scans and scatters depend on the order of the inner axis: lanes may only run along an outer one.
+bool needs_order(const Kernel& kernel) {
+  for (const Expr& e : kernel.exprs)
+    if (e.kind == Kind::Scan) return true;
+  for (const KernelStore& s : kernel.stores)
+    if (s.index >= 0) return true;
+  return false;
+}
+
+int cycles_of(const Expr& e) {
+  switch (e.kind) {
+    case Kind::Map: return std::max(1, ir::info(e.op).cycles);
+    case Kind::Gather: return 16;
+    case Kind::Load:
+    case Kind::Reduce:
+    case Kind::ArgReduce:
+    case Kind::Scan:
+    case Kind::Contract: return 1;
+    case Kind::Position:
+    case Kind::Constant: return 0;
+  }
+  __builtin_unreachable();
+}
+
+int cycles_of(const Kernel& kernel) {
+  int cycles = int(kernel.stores.size());
+  for (const Expr& e : kernel.exprs) cycles += cycles_of(e);
+  return cycles;
+}
+
+// What fits a vector of the size that most operations have, but no value wider than four vectors.
+size_t choose_lanes(const Kernel& kernel, const Target& target) {
+  std::map<size_t, int> sizes;
+  size_t largest = 1;
+  for (const Expr& e : kernel.exprs) {
+    const size_t size = size_of(held(e.dtype));
+    largest = std::max(largest, size);
+    if (!is_bool(e.dtype) && e.kind != Kind::Constant) sizes[size] += 1 + cycles_of(e);
+  }
+  size_t common = largest;
+  for (auto [size, weight] : sizes)
+    if (!sizes.contains(common) || weight > sizes[common]) common = size;
+  return std::min(size_t(target.vector_bytes) / common, 4 * size_t(target.vector_bytes) / largest);
+}
+
+// By axis of the space: the bytes that lanes along it read and write without going one by one.
+std::vector<double> contiguous_bytes(const Kernel& kernel, const KernelProgram& program,
+                                     const Target& target) {
+  std::vector<double> bytes(kernel.outer.size() + kernel.inner.size(), 0.0);
+  // Every second or fourth element is so many vectors and a shuffle where the target has masked
+  // memory.
+  const auto count = [&](const ir::StridedMap& map, int32_t buffer, double weight) {
+    const double size = double(size_of(program.buffers[size_t(buffer)].dtype)) * weight;
+    for (size_t d = 0; d < map.shape.size(); ++d) {
+      if (map.strides[d] == 1) bytes[d] += size;
+      if ((map.strides[d] == 2 || map.strides[d] == 4) && target.masked_memory)
+        bytes[d] += size / double(map.strides[d] + 1);
+    }
+  };
+  // What happens once per row hardly counts next to what happens per element.
+  const auto weight = [&](bool inner) { return inner || kernel.inner.empty() ? 1.0 : 1.0 / 64; };
+  // Through divisions, neighbours are still likely to lie side by side.
+  for (const Expr& e : kernel.exprs)
+    if (e.buffer >= 0)
+      count(e.map->levels()[0], e.buffer, weight(e.inner) / (e.map->single() ? 1 : 2));
+  for (const KernelStore& s : kernel.stores)
+    count(s.map, s.buffer, 2 * weight(kernel.exprs[size_t(s.value)].inner));
+  return bytes;
+}
+
+void choose_vector_axis(const Kernel& kernel, const KernelProgram& program, const Target& target,
+                        RowPlan& plan) {
+  const size_t lanes = choose_lanes(kernel, target);
+  std::vector<double> bytes = contiguous_bytes(kernel, program, target);
+  const size_t axes = needs_order(kernel) ? kernel.outer.size() : plan.space.size();
+  for (size_t d = 0; d < axes; ++d) {
+    if (plan.space[d] == 1) continue;
+    // On an axis of few elements most lanes have nothing to do.
+    bytes[d] *= std::min(1.0, double(plan.space[d]) / double(lanes));
+    if (plan.vector_axis < 0 || bytes[d] >= bytes[size_t(plan.vector_axis)])
+      plan.vector_axis = int64_t(d);
+  }
+  if (plan.vector_axis >= 0) plan.lanes = int(lanes);
+}
+
+// A reduction is known one stage after its operands; a scan in the first stage that can walk in its
+// direction.
+void plan_stages(const Kernel& kernel, RowPlan& plan) {
+  const size_t n = kernel.exprs.size();
+  plan.stage_of.assign(n, 0);
+  std::vector<int> direction;  // by stage: -1 open, 0 forwards, 1 backwards
+  for (size_t i = 0; i < n; ++i) {
+    const Expr& e = kernel.exprs[i];
+    int stage = 0;
+    for (int32_t operand : e.operands) stage = std::max(stage, plan.stage_of[size_t(operand)]);
+    if (e.kind == Kind::Scan) {
+      for (;; ++stage) {
+        if (int(direction.size()) <= stage) direction.resize(size_t(stage) + 1, -1);
+        if (direction[size_t(stage)] < 0 || direction[size_t(stage)] == int(e.reverse)) break;
+      }
+      direction[size_t(stage)] = e.reverse;
+    }
+    if (accumulates(e)) {
+      if (int(plan.accumulated.size()) <= stage) plan.accumulated.resize(size_t(stage) + 1);
+      plan.accumulated[size_t(stage)].push_back(int32_t(i));
+    }
+    plan.stage_of[i] = stage + (accumulates(e) && e.kind != Kind::Scan ? 1 : 0);
+  }
+  for (int s : plan.stage_of) plan.stages = std::max(plan.stages, s + 1);
+  CERMET_CHECK(plan.stages < 64, "kernel {} has {} stages", kernel.name, plan.stages);
+  plan.accumulated.resize(size_t(plan.stages));
+  plan.reversed.assign(size_t(plan.stages), false);
+  for (size_t s = 0; s < direction.size(); ++s) plan.reversed[s] = direction[s] == 1;
+  for (const KernelStore& s : kernel.stores) {
+    const bool inner = kernel.exprs[size_t(s.value)].inner ||
+                       (s.index >= 0 && kernel.exprs[size_t(s.index)].inner);
+    const int stage =
+        std::max(plan.stage_of[size_t(s.value)], s.index < 0 ? 0 : plan.stage_of[size_t(s.index)]);
+    plan.store_stage.push_back(inner ? stage : -1);
+  }
+}
+
+// By expression: what computing an element again from its loads costs.
+std::vector<int64_t> cycles_from_loads(const Kernel& kernel) {
+  std::vector<int64_t> cycles(kernel.exprs.size(), 0);
+  for (size_t i = 0; i < kernel.exprs.size(); ++i) {
+    const Expr& e = kernel.exprs[i];
+    if (!e.inner) continue;
+    cycles[i] = cycles_of(e);
+    for (int32_t operand : e.operands) cycles[i] += cycles[size_t(operand)];
+  }
+  return cycles;
+}
+
+// Which element expressions are kept: those that a later stage than their first needs and that are
+// expensive, and scans, which exist only while their stage runs. Needs are sets of stages, as bits.
+void plan_scratch(const Kernel& kernel, RowPlan& plan) {
+  if (plan.stages == 1) return;
+  const size_t n = kernel.exprs.size();
+  std::vector<uint64_t> needed(n, 0);
+  for (size_t s = 0; s < kernel.stores.size(); ++s) {
+    if (plan.store_stage[s] < 0) continue;
+    const KernelStore& store = kernel.stores[s];
+    for (int32_t e : {store.value, store.index})
+      if (e >= 0) needed[size_t(e)] |= uint64_t(1) << plan.store_stage[s];
+  }
+  const std::vector<int64_t> cycles = cycles_from_loads(kernel);
+  const int64_t width = plan.along_outer() ? int64_t(plan.lanes) * plan.copies : 1;
+  const int64_t padding = plan.along_inner() ? int64_t(plan.lanes) * plan.copies : 0;
+  const int64_t elements = numel(kernel.inner) * width + padding;
+  for (size_t i = n; i-- > 0;) {
+    const Expr& e = kernel.exprs[i];
+    if (accumulates(e)) {
+      const int stage = plan.stage_of[i] - (e.kind == Kind::Scan ? 0 : 1);
+      if (e.kind == Kind::Scan) needed[i] |= uint64_t(1) << stage;
+      for (int32_t operand : e.operands) needed[size_t(operand)] |= uint64_t(1) << stage;
+    }
+    if (!e.inner) continue;
+    const uint64_t first = needed[i] & -needed[i];
+    const bool again = needed[i] != first;
+    const bool keep = e.kind == Kind::Scan || (e.kind == Kind::Map && cycles[i] > expensive_cycles);
+    if (again && keep) {
+      plan.kept.push_back({int32_t(i), __builtin_ctzll(needed[i]), plan.scratch_bytes});
+      plan.scratch_bytes += (elements * int64_t(size_of(e.dtype)) + 63) / 64 * 64;
+    }
+    if (e.kind == Kind::Scan) continue;
+    for (int32_t operand : e.operands) needed[size_t(operand)] |= again && keep ? first : needed[i];
+  }
+}
+
+// The parallel range: a unit is a row, or with lanes along an outer axis some columns of one.
+void plan_range(const Kernel& kernel, int cycles, RowPlan& plan) {
+  int64_t rows = 1;
+  for (int64_t d = 0; d < plan.outer; ++d)
+    if (d != plan.vector_axis) rows *= kernel.outer[size_t(d)];
+  int64_t unit_elements = numel(kernel.inner);
+  // Whole vectors, and for maps enough of them to be worth a loop.
+  plan.columns = kernel.inner.empty() ? chunk_elements : int64_t(plan.lanes) * plan.copies;
+  if (plan.along_outer()) {
+    const int64_t extent = kernel.outer[size_t(plan.vector_axis)];
+    plan.chunks = (extent + plan.columns - 1) / plan.columns;
+    unit_elements *= std::min(extent, plan.columns);
+  }
+  plan.range = rows * plan.chunks;
+  const double unit_cycles = double(cycles) * double(unit_elements) / plan.lanes + 20;
+  plan.grain = std::max<int64_t>(1, int64_t(task_cycles / unit_cycles));
+}
+
+}  // namespace
+
+bool accumulates(const Expr& e) {
+  return e.kind == Kind::Reduce || e.kind == Kind::ArgReduce || e.kind == Kind::Scan ||
+         e.kind == Kind::Contract;
+}
+
+ir::Combine combine_of(const Expr& e) {
+  return e.kind == Kind::Contract ? ir::Combine::Sum : e.combine;
+}
+
+int64_t RowPlan::steps_below(size_t depth) const {
+  int64_t steps = 1;
+  for (size_t d = depth + 1; d < nesting.size(); ++d) {
+    const int64_t extent = space[size_t(nesting[d])];
+    const int64_t width = nesting[d] == vector_axis ? int64_t(lanes) * copies : 1;
+    steps *= std::max<int64_t>(1, extent / width);
+  }
+  return steps;
+}
+
+RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Target& target) {
+  RowPlan plan;
+  plan.outer = int64_t(kernel.outer.size());
+  plan.space = kernel.outer;
+  for (int64_t extent : kernel.inner) plan.space.push_back(extent);
+  plan.masks = target.masked_memory;
+  choose_vector_axis(kernel, program, target, plan);
+  plan_stages(kernel, plan);
+  const int cycles = cycles_of(kernel);
+  if (plan.stages > 1 && !needs_order(kernel))
+    plan.copies = cycles <= 12 ? 4 : cycles <= 30 ? 2 : 1;
+  if (plan.lanes == 1) plan.copies = 1;
+  for (int64_t d = plan.outer; d < int64_t(plan.space.size()); ++d)
+    if (d != plan.vector_axis) plan.nesting.push_back(d);
+  if (plan.along_inner()) plan.nesting.push_back(plan.vector_axis);
+  plan_scratch(kernel, plan);
+  plan_range(kernel, cycles, plan);
+  return plan;
+}
+
+}  // namespace cermet::compiler
