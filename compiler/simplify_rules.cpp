@@ -19,7 +19,6 @@
 namespace cermet::compiler {
 namespace {
 
-using ir::Combine;
 using ir::Node;
 using ir::Op;
 using ir::Value;

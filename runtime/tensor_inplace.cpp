@@ -5,8 +5,6 @@
 
 namespace cermet {
 
-using runtime::grad_mode;
-using runtime::located;
 using runtime::TensorState;
 using runtime::update;
 using runtime::value_of;

@@ -101,7 +101,7 @@ void* Cell::give_out() {
   return elements_->buffer().data();
 }
 
-TensorState::TensorState(ir::Value value)
+TensorState::TensorState(const ir::Value& value)
     : cell_(std::make_shared<Cell>(value)),
       view_(ir::ViewMap::identity(value->shape)),
       dtype_(value->dtype) {}

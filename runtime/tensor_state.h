@@ -75,7 +75,7 @@ class Cell {
 class TensorState {
  public:
   // A tensor of its own.
-  explicit TensorState(ir::Value value);
+  explicit TensorState(const ir::Value& value);
   // What `map` shows of a cell; one strided level, nothing masked.
   TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached);
 
