@@ -72,20 +72,7 @@ class Printer {
     if (e.kind == Kind::Scan)
       add("{}{}", e.reverse ? " reverse" : "", e.exclusive ? " exclusive" : "");
     if (e.kind == Kind::Gather) add(" buffer={} step={} extent={}", e.buffer, e.stride, e.extent);
-    if (!e.map) return;
-    for (size_t i = 0; i < e.map->levels().size(); ++i) {
-      if (i > 0) add(" of shape={}", to_string(e.map->levels()[i].shape));
-      level(e.map->levels()[i]);
-    }
-  }
-
-  void level(const ir::StridedMap& m) {
-    if (m.strides != ir::default_strides(m.shape)) add(" strides={}", to_string(m.strides));
-    if (m.offset != 0) add(" offset={}", m.offset);
-    if (!m.masked()) return;
-    add(" valid=[");
-    for (size_t d = 0; d < m.begin.size(); ++d) add("{}{}:{}", d ? "," : "", m.begin[d], m.end[d]);
-    add("]");
+    if (e.map) out_ += ir::print_levels(*e.map);
   }
 
   void store(const KernelStore& s) {
@@ -94,7 +81,7 @@ class Printer {
     else
       add("  scatter {} %{}, %{} buffer={} step={} extent={}", ir::name(s.combine), s.value,
           s.index, s.buffer, s.stride, s.extent);
-    level(s.map);
+    out_ += ir::print_level(s.map);
     add("\n");
   }
 

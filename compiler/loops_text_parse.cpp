@@ -6,12 +6,11 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <limits>
 #include <unordered_map>
 
 #include "compiler/loops_text.h"
-#include "ir/lexer.h"
+#include "ir/scanner.h"
 #include "ir/text.h"
 
 namespace cermet::compiler::loops {
@@ -61,10 +60,9 @@ int row_of(std::string_view word, const std::vector<std::string_view>& names) {
   return -1;
 }
 
-class Parser {
+class Parser : private ir::Scanner {
  public:
-  Parser(std::string_view text, std::string_view file_name)
-      : mistakes_(file_name), lexer_(text, mistakes_), token_(lexer_.next()) {
+  Parser(std::string_view text, std::string_view file_name) : Scanner(text, file_name) {
     f_.name = "kernel";
   }
 
@@ -75,114 +73,52 @@ class Parser {
     } catch (const Skip&) {  // what is left cannot be understood
     }
     resolve();
-    if (!mistakes_.empty()) mistakes_.raise();
+    raise_mistakes();
     return std::move(f_);
   }
 
  private:
-  struct Skip {};  // thrown after a mistake was noted, caught where reading can go on
-
-  [[noreturn]] void fail(const Token& where, std::string_view message) {
-    mistakes_.add(where, message);
-    throw Skip{};
-  }
-  [[noreturn]] void expected(std::string_view what) {
-    fail(token_, fmt::format("expected {}, found {}", what, describe(token_)));
-  }
-
-  Token take() {
-    Token taken = token_;
-    token_ = lexer_.next();
-    return taken;
-  }
-  bool accept(char symbol) {
-    if (!token_.is(symbol)) return false;
-    take();
-    return true;
-  }
-  bool accept(std::string_view word) {
-    if (!token_.is(word)) return false;
-    take();
-    return true;
-  }
-  void expect(char symbol) {
-    if (!accept(symbol)) expected(fmt::format("'{}'", symbol));
-  }
-  void expect(std::string_view word) {
-    if (!accept(word)) expected(fmt::format("'{}'", word));
-  }
-  Token expect_kind(Token::Kind kind, std::string_view what) {
-    if (token_.kind != kind) expected(what);
-    return take();
-  }
-  void end_line() {
-    if (token_.kind == Token::Kind::End) return;
-    expect_kind(Token::Kind::LineEnd, "the end of the line");
-  }
-  void skip_line_ends() {
-    while (token_.kind == Token::Kind::LineEnd) take();
-  }
   // The rest of a line that is wrong. Its names count as defined.
-  void skip_line() {
-    while (token_.kind != Token::Kind::LineEnd && token_.kind != Token::Kind::End) {
-      if (token_.kind == Token::Kind::Ref) stand_in(token_);
-      take();
-    }
+  void skip_wrong_line() {
+    for (; !at_line_end(); take())
+      if (at(Token::Kind::Ref)) stand_in(token());
   }
   void stand_in(const Token& token) {
     if (!known_.contains(token.text))
       known_.emplace(token.text, append({Opcode::Constant, DType::I64, 1, -1, 0, {}}));
   }
 
-  template <class T>
-  T number(std::string_view text, const Token& where) {
-    T value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size())
-      fail(where, fmt::format("{} is no number of {} bits", ir::quoted(text), sizeof(T) * 8));
-    return value;
-  }
-  template <class T>
-  T integer(std::string_view what) {
-    const Token token = expect_kind(Token::Kind::Number, what);
-    return number<T>(token.text, token);
-  }
-
   void header() {
-    skip_line_ends();
-    expect("loops");
-    if (integer<int64_t>("the version 1") != 1) fail(token_, "the version is not 1");
-    end_line();
-    skip_line_ends();
+    expect_version("loops", "kernel");
     expect("kernel");
     expect("arguments");
     expect('=');
     f_.argument_count = integer<int32_t>("the number of arguments");
     expect('{');
-    end_line();
+    expect_line_end();
     open_block();
   }
 
   void lines() {
     while (!open_.empty()) {  // until the kernel's own brace is closed
       skip_line_ends();
-      if (token_.kind == Token::Kind::End) expected("'}'");
-      if (mistakes_.full()) return;
+      if (at(Token::Kind::End)) expected("'}'");
+      if (too_many_mistakes()) return;
       try {
-        if (token_.is('}')) {
+        if (token().is('}')) {
           take();
           open_.pop_back();
-          end_line();
+          expect_line_end();
           continue;
         }
         line();
-        end_line();
+        expect_line_end();
       } catch (const Skip&) {
-        skip_line();
+        skip_wrong_line();
       }
     }
     skip_line_ends();
-    if (token_.kind != Token::Kind::End) expected("the end of the text");
+    if (!at(Token::Kind::End)) expected("the end of the text");
   }
 
   void line() {
@@ -194,7 +130,7 @@ class Parser {
       f_.blocks[size_t(open_.back())].yields = std::move(values);
       return;
     }
-    if (token_.kind != Token::Kind::Ref) return statement({});
+    if (!at(Token::Kind::Ref)) return statement({});
     const Token defined = take();
     try {
       expect('=');
@@ -212,7 +148,7 @@ class Parser {
       b.index = integer<int32_t>("the number of an argument");
     } else if (accept("local")) {
       b.kind = Buffer::Kind::Local;
-      b.elements = integer<int64_t>("the number of elements");
+      b.elements = integer("the number of elements");
     } else if (accept("scratch")) {
       b.kind = Buffer::Kind::Scratch;
       offsets_.push_back({f_.buffers.size(), expect_kind(Token::Kind::Ref, "the offset")});
@@ -222,12 +158,6 @@ class Parser {
     b.written = accept("written");
     b.restrict_ = !accept("shared");
     f_.buffers.push_back(b);
-  }
-
-  DType dtype(const Token& token) {
-    for (const DType dtype : all_dtypes)
-      if (name(dtype) == token.text) return dtype;
-    fail(token, fmt::format("{} is no dtype", ir::quoted(token.text)));
   }
 
   // f32 or f32x8.
@@ -291,7 +221,7 @@ class Parser {
     Instruction i{op, {}, 1, -1, 0, {}};
     type(i);
     detail(i);
-    if (token_.kind == Token::Kind::Ref)
+    if (at(Token::Kind::Ref))
       for (Ref r : refs()) i.operands.push_back(r);
     const Ref r = place(std::move(i));
     if (valued) define(defined, r);
@@ -300,8 +230,8 @@ class Parser {
   void detail(Instruction& i) {
     switch (detail_of(i.op)) {
       case Detail::None: return;
-      case Detail::Number: i.imm = integer<int64_t>("a number"); return;
-      case Detail::Literal: i.imm = literal(i.dtype); return;
+      case Detail::Number: i.imm = integer("a number"); return;
+      case Detail::Literal: i.imm = int64_t(literal_bits(i.dtype, literal())); return;
       case Detail::Buffer: {
         const Token token = expect_kind(Token::Kind::Name, "a buffer");
         if (!token.text.starts_with('b'))
@@ -322,12 +252,6 @@ class Parser {
     }
   }
 
-  int64_t literal(DType dtype) {
-    const Token token = take();
-    if (const auto bits = ir::parse_literal(dtype, token.text)) return int64_t(*bits);
-    fail(token, fmt::format("{} is not a literal of {} that fits", describe(token), name(dtype)));
-  }
-
   // The body opens also where the rest of the line is wrong, so that its "}" finds its partner.
   void if_() {
     const auto outer = size_t(open_.back());
@@ -345,7 +269,7 @@ class Parser {
     for (Ref r : refs()) loop.operands.push_back(r);
     expect("step");
     expect('=');
-    loop.imm = integer<int64_t>("the step");
+    loop.imm = integer("the step");
     expect(':');
     std::vector<Token> parameters;
     do {
@@ -377,9 +301,6 @@ class Parser {
     }
   }
 
-  ir::Mistakes mistakes_;
-  ir::Lexer lexer_;
-  Token token_;
   Function f_;
   std::vector<int32_t> open_;  // blocks, outermost first
   std::unordered_map<std::string_view, Ref> known_;

@@ -1,6 +1,7 @@
 #include "ir/op.h"
 
 #include <array>
+#include <unordered_map>
 
 namespace cermet::ir {
 namespace {
@@ -26,9 +27,13 @@ constexpr std::array<std::string_view, 5> combine_names = {"sum", "prod", "max",
 const OpInfo& info(Op op) { return op_table[size_t(op)]; }
 
 std::optional<Op> parse_op(std::string_view text) {
-  for (size_t i = 0; i < op_table.size(); ++i)
-    if (op_table[i].name == text) return Op(i);
-  return std::nullopt;
+  static const auto ops = [] {
+    std::unordered_map<std::string_view, Op> out;
+    for (size_t i = 0; i < op_table.size(); ++i) out.emplace(op_table[i].name, Op(i));
+    return out;
+  }();
+  const auto found = ops.find(text);
+  return found == ops.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::string_view name(Combine combine) { return combine_names[size_t(combine)]; }

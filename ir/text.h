@@ -86,5 +86,9 @@ std::optional<uint64_t> parse_literal(DType dtype, std::string_view text);
 
 // The strides of a level that says none.
 Strides default_strides(std::span<const int64_t> shape);
+// What is written of an index map, each field with a space before it: all of it, or one level
+// without its shape.
+std::string print_levels(const ViewMap& map);
+std::string print_level(const StridedMap& level);
 
 }  // namespace cermet::ir

@@ -118,21 +118,7 @@ class Printer {
   void after_operands(const Node&, const DataAttr&) {}
   void after_operands(const Node&, const ConstantAttr&) {}
   void after_operands(const Node&, const ViewAttr& attr) {
-    if (!attr.map) return;
-    bool first = true;
-    for (const StridedMap& level : attr.map->levels()) {
-      if (!first) add(" of shape={}", to_string(level.shape));
-      first = false;
-      if (level.strides != default_strides(level.shape))
-        add(" strides={}", to_string(level.strides));
-      if (level.offset != 0) add(" offset={}", level.offset);
-      if (level.masked()) {
-        out_ += " valid=[";
-        for (size_t d = 0; d < level.begin.size(); ++d)
-          add("{}{}:{}", d ? "," : "", level.begin[d], level.end[d]);
-        out_ += "]";
-      }
-    }
+    if (attr.map) out_ += print_levels(*attr.map);
   }
   void after_operands(const Node&, const ReduceAttr& attr) {
     add(" axes={}", to_string(attr.axes));
@@ -194,6 +180,27 @@ Strides default_strides(std::span<const int64_t> shape) {
   for (size_t d = 0; d < shape.size(); ++d)
     if (shape[d] == 1) strides[d] = 0;
   return strides;
+}
+
+std::string print_level(const StridedMap& level) {
+  std::string out;
+  if (level.strides != default_strides(level.shape))
+    out += fmt::format(" strides={}", to_string(level.strides));
+  if (level.offset != 0) out += fmt::format(" offset={}", level.offset);
+  if (!level.masked()) return out;
+  out += " valid=[";
+  for (size_t d = 0; d < level.begin.size(); ++d)
+    out += fmt::format("{}{}:{}", d ? "," : "", level.begin[d], level.end[d]);
+  return out + "]";
+}
+
+std::string print_levels(const ViewMap& map) {
+  std::string out;
+  for (const StridedMap& level : map.levels()) {
+    if (&level != &map.levels()[0]) out += fmt::format(" of shape={}", to_string(level.shape));
+    out += print_level(level);
+  }
+  return out;
 }
 
 std::string print_literal(DType dtype, uint64_t bits) {

@@ -126,6 +126,7 @@ kernel l outer=[6] inner=[5] {
   %7 = constant x : f32
   %8 = load buffer=0 color=1 : f32
   store %8 buffer=1
+  %9 = load bufer=0 strides=[0,1] : f32 inner
 }
 )";
   CHECK(mistakes(text) == R"(k:2:26: unknown dtype 'f33', did you mean 'f32'?
@@ -137,8 +138,9 @@ k:11:12: '%3' is not defined yet
 k:12:8: load: buffer=1 is missing
 k:13:3: '%5' is defined twice
 k:14:22: strides has 1 entries for 2 axes
-k:15:17: 'x' is no f32
-k:16:22: load has no attribute 'color')");
+k:15:17: 'x' is not a literal of f32 that fits
+k:16:22: load has no attribute 'color'
+k:18:13: load has no attribute 'bufer', did you mean 'buffer'?)");
 }
 
 TEST_CASE("kernel text: at most 20 mistakes are reported") {

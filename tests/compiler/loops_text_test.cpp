@@ -168,12 +168,12 @@ TEST_CASE("loops text: each mistake is named with line and column, up to 20") {
       "}\n"
       "more\n";
   CHECK(error_of(text) ==
-        "k.loops:3:10: 'f99' is no dtype\n"
+        "k.loops:3:10: unknown dtype 'f99'\n"
         "k.loops:5:8: 'ad' is no opcode, did you mean 'add'?\n"
         "k.loops:6:20: '%9' is not defined above\n"
         "k.loops:7:3: '%0' is defined already\n"
         "k.loops:8:17: b7 of 0 buffers\n"
-        "k.loops:9:9: '' is no number of 16 bits\n"
+        "k.loops:9:9: '' is not an integer\n"
         "k.loops:10:17: '256' is not a literal of u8 that fits\n"
         "k.loops:11:28: 2 operands need 1 parameters, not 2\n"
         "k.loops:12:5: 'add' needs a name for its result\n"

@@ -84,6 +84,10 @@ TEST_CASE("verify: attributes are those of the op, and in range") {
   outside.offset = 5;
   CHECK(forged(Op::View, ViewAttr{std::make_shared<const ViewMap>(outside)}) ==
         Faults{"%1 = view: view: level 0 reads positions 5 to 6 of 6 (f32[2,3])"});
+  StridedMap uneven = StridedMap::contiguous(Shape{2});
+  uneven.strides = {3, 1};
+  CHECK(forged(Op::View, ViewAttr{std::make_shared<const ViewMap>(uneven)}) ==
+        Faults{"%1 = view: view: level 0 has 1 extents, 2 strides and 1 intervals (f32[2,3])"});
   CHECK(faults_of(forge(Op::Sin, {x}, AxisAttr{1}, DType::F32, {2, 3}))[0] ==
         "%1 = sin: carries attributes of another op");
   CHECK(faults_of(forge(Op::Leaf, {x}, LeafAttr{}, DType::F32, {2, 3})) ==
