@@ -1,0 +1,114 @@
+#include "runtime/cuda/card.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "cermet/error.h"
+
+namespace cermet::runtime::cuda {
+namespace {
+
+void check_call(const Driver& driver, Result result, const char* call) {
+  if (result != Result::Success)
+    throw DeviceError(fmt::format("cuda: {}", describe(driver, result, call)));
+}
+
+CardFacts read_facts(const Driver& driver, int device) {
+  const auto attribute = [&](DeviceAttribute which) {
+    int value = 0;
+    check_call(driver, driver.DeviceGetAttribute(&value, which, device), "cuDeviceGetAttribute");
+    return value;
+  };
+  CardFacts facts;
+  char name[256] = {};
+  check_call(driver, driver.DeviceGetName(name, int(sizeof name) - 1, device), "cuDeviceGetName");
+  size_t bytes = 0;
+  check_call(driver, driver.DeviceTotalMem(&bytes, device), "cuDeviceTotalMem");
+  facts.name = name;
+  facts.memory_bytes = int64_t(bytes);
+  facts.compute_capability = attribute(DeviceAttribute::ComputeCapabilityMajor) * 10 +
+                             attribute(DeviceAttribute::ComputeCapabilityMinor);
+  facts.multiprocessors = attribute(DeviceAttribute::MultiprocessorCount);
+  facts.l2_bytes = attribute(DeviceAttribute::L2CacheSize);
+  facts.threads_per_block = attribute(DeviceAttribute::MaxThreadsPerBlock);
+  facts.shared_bytes_per_block = attribute(DeviceAttribute::MaxSharedMemoryPerBlockOptin);
+  facts.shared_bytes_per_multiprocessor =
+      attribute(DeviceAttribute::MaxSharedMemoryPerMultiprocessor);
+  facts.grid[0] = attribute(DeviceAttribute::MaxGridDimX);
+  facts.grid[1] = attribute(DeviceAttribute::MaxGridDimY);
+  facts.grid[2] = attribute(DeviceAttribute::MaxGridDimZ);
+  return facts;
+}
+
+}  // namespace
+
+CardOptions CardOptions::from_environment() {
+  const char* wait = std::getenv("CERMET_CUDA_SYNC");
+  return {.wait_after_launch = wait && std::strcmp(wait, "1") == 0};
+}
+
+int card_count(const Driver& driver) {
+  int count = 0;
+  check_call(driver, driver.DeviceGetCount(&count), "cuDeviceGetCount");
+  return count;
+}
+
+std::shared_ptr<Card> Card::open(const Driver& driver, int index, const CardOptions& options) {
+  return std::shared_ptr<Card>(new Card(driver, index, options));
+}
+
+Card::Card(const Driver& driver, int index, const CardOptions& options)
+    : driver_(driver), index_(index), options_(options) {
+  const int count = card_count(driver);
+  if (index < 0 || index >= count)
+    throw Error(fmt::format("device: cuda:{} does not exist, the driver shows {} {}", index, count,
+                            count == 1 ? "GPU" : "GPUs"));
+  check_call(driver, driver.DeviceGet(&device_, index), "cuDeviceGet");
+  facts_ = read_facts(driver, device_);
+  context_ = options.context;
+  if (!context_)
+    check_call(driver, driver.DevicePrimaryCtxRetain(&context_, device_),
+               "cuDevicePrimaryCtxRetain");
+}
+
+Card::~Card() {
+  if (!options_.context) driver_.DevicePrimaryCtxRelease(device_);
+}
+
+Card::Current::Current(const Card& card) {
+  CUctx_st* current = nullptr;
+  card.check(card.driver_.CtxGetCurrent(&current), "cuCtxGetCurrent");
+  if (current == card.context_) return;
+  card.check(card.driver_.CtxPushCurrent(card.context_), "cuCtxPushCurrent");
+  pushed_ = &card;
+}
+
+Card::Current::~Current() {
+  CUctx_st* popped = nullptr;
+  if (pushed_) pushed_->driver_.CtxPopCurrent(&popped);
+}
+
+void Card::fail(Result result, const char* call) const {
+  std::string text = fmt::format("cuda:{}: {}", index_, describe(driver_, result, call));
+  if (is_fatal(result)) {
+    lost_ = true;
+    text += "; the device is lost to this process";
+    const std::string launches = launches_.text();
+    if (!launches.empty())
+      text += fmt::format(
+          "; {}, last first: {}",
+          options_.wait_after_launch ? "the first of these launches made it" : "the last launches",
+          launches);
+    if (!options_.wait_after_launch) text += "; with CERMET_CUDA_SYNC=1 the kernel is named";
+  }
+  throw DeviceError(text);
+}
+
+void Card::synchronize() const {
+  const Current current(*this);
+  check(driver_.CtxSynchronize(), "cuCtxSynchronize");
+}
+
+}  // namespace cermet::runtime::cuda

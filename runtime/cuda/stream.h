@@ -1,0 +1,84 @@
+#pragma once
+// Streams, which run what they are given in order, and events, which mark points in them.
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "runtime/cuda/card.h"
+
+namespace cermet::runtime::cuda {
+
+class Event;
+
+// A counted handle: copies are the same stream. Thread-safe as far as the driver's streams are: the
+// order between two threads that use one stream is theirs to keep.
+class Stream {
+ public:
+  // A new stream, which does not wait for the legacy default stream. Work that is in it when the
+  // last handle goes is waited for.
+  explicit Stream(std::shared_ptr<const Card> card);
+  // The caller's own stream, null and the special handles of cuda.h included. It must live until
+  // the last handle is gone. Throws Error if it belongs to another context.
+  static Stream borrow(std::shared_ptr<const Card> card, CUstream_st* stream);
+
+  CUstream_st* handle() const;
+  const Card& card() const;
+  const std::shared_ptr<const Card>& shared_card() const;
+  bool borrowed() const;
+
+  // Waits until all that it was given is done. Throws what any of it did wrong.
+  void synchronize() const;
+  // Whether it is.
+  bool finished() const;
+  // What is given to it later waits for the event, and for another stream's work until now.
+  void wait(const Event& event) const;
+  void wait(const Stream& other) const;
+  // Whether what it is given becomes part of a graph instead of running.
+  bool capturing() const;
+
+  friend bool operator==(const Stream&, const Stream&) = default;
+
+ private:
+  friend class StreamUse;
+  struct Core;
+  explicit Stream(std::shared_ptr<const Core> core) : core_(std::move(core)) {}
+  std::shared_ptr<const Core> core_;
+};
+
+// That a stream may be using something, without keeping the stream.
+class StreamUse {
+ public:
+  explicit StreamUse(const Stream& stream) : core_(stream.core_) {}
+  // Nothing if it is gone, or going: another thread may be waiting for its last work.
+  std::optional<Stream> stream() const;
+  bool of(const Stream& stream) const;
+
+ private:
+  std::weak_ptr<const Stream::Core> core_;
+};
+
+// Movable, not copyable.
+class Event {
+ public:
+  enum class Timing { Off, On };
+  explicit Event(std::shared_ptr<const Card> card, Timing timing = Timing::Off);
+  Event(Event&& other) noexcept;
+  Event& operator=(Event&& other) noexcept;
+  ~Event();
+
+  // Marks the end of what the stream was given so far, in place of what was marked before.
+  void record(const Stream& stream) const;
+  // Waits until it is reached; an event that was never recorded counts as reached.
+  void synchronize() const;
+  bool finished() const;
+  // Both events must keep time.
+  double milliseconds_since(const Event& start) const;
+  CUevent_st* handle() const { return event_; }
+
+ private:
+  std::shared_ptr<const Card> card_;
+  CUevent_st* event_ = nullptr;
+};
+
+}  // namespace cermet::runtime::cuda
