@@ -143,12 +143,14 @@ Value make(Op op, SmallVector<Value, 3> operands, Attr attr, std::optional<DType
   node->shape = std::move(type.shape);
   node->requires_grad = op == Op::Leaf;
   if (op == Op::Data) node->reads_borrowed = node->as<DataAttr>().storage->borrowed();
+  node->checks_indices = op == Op::Gather || op == Op::Scatter;
   uint64_t h = mix(mix(uint64_t(op), uint64_t(node->dtype)), hash_of(node->shape));
   h = mix(h, std::visit(AttrHash{}, node->attr));
   for (const Value& operand : node->operands) {
     h = mix(h, uint64_t(operand.get()));
     node->requires_grad |= operand->requires_grad;
     node->reads_borrowed |= operand->reads_borrowed;
+    node->checks_indices |= operand->checks_indices;
   }
   if (op == Op::StopGradient || !is_float(node->dtype)) node->requires_grad = false;
   node->hash = h;

@@ -141,6 +141,7 @@ struct Node {
   DType dtype;
   bool requires_grad = false;  // a Leaf is among what it is computed from (StopGradient hides them)
   bool reads_borrowed = false;  // depends on memory of someone else
+  bool checks_indices = false;  // computing it can find an index out of range
   Shape shape;
   SmallVector<Value, 3> operands;
   Attr attr;

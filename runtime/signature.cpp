@@ -51,11 +51,6 @@ class Writer {
   std::string& out_;
 };
 
-// Identities of autograd mean nothing to execution.
-bool passes_through(Op op) {
-  return op == Op::Leaf || op == Op::StopGradient || op == Op::CustomGradient;
-}
-
 // Constants that simplification or code generation look at.
 bool specialised(const Node& node) {
   if (is_bool(node.dtype)) return true;
@@ -63,10 +58,18 @@ bool specialised(const Node& node) {
   return !std::isfinite(value) || (std::fabs(value) <= 16 && value * 2 == std::trunc(value * 2));
 }
 
+}  // namespace
+
+bool passes_through(Op op) {
+  return op == Op::Leaf || op == Op::StopGradient || op == Op::CustomGradient;
+}
+
 bool is_input(const Node& node) {
   if (node.op == Op::Data || (node.op == Op::Constant && !specialised(node))) return true;
   return node.op != Op::Constant && node.value() != nullptr;
 }
+
+namespace {
 
 const Node* resolve(const Node* node) {
   while (passes_through(node->op) && !is_input(*node)) node = node->operands[0].get();

@@ -26,6 +26,11 @@ struct Request {
   std::vector<int64_t> roots;     // positions in nodes
 };
 
+// What a program receives instead of computing it: a buffer that exists, or a scalar.
+bool is_input(const ir::Node& node);
+// Whether the op is an identity that only gradients look at.
+bool passes_through(ir::Op op);
+
 // What the roots need, down to buffers that exist.
 Request make_request(std::span<const ir::Value> roots);
 

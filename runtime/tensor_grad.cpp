@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "compiler/autograd.h"
+#include "ir/graph.h"
 #include "runtime/api.h"
 
 namespace cermet {
@@ -101,6 +102,37 @@ std::vector<ir::Value> values_of(std::span<const Tensor> tensors) {
   return out;
 }
 
+// What was recorded, with buffers in place of the elements that were computed since, where outputs
+// were computed (else they would be computed apart from their gradients). A weight whose step is
+// recorded from its last one would otherwise keep the expressions of all steps alive. `outputs`
+// come first in `values`.
+std::vector<ir::Value> from_buffers(std::vector<ir::Value> values, size_t outputs) {
+  const auto is_buffer = [](const ir::Node& n) {
+    return n.op == ir::Op::Data || (!n.requires_grad && n.value() != nullptr);
+  };
+  if (!std::all_of(values.begin(), values.begin() + int64_t(outputs),
+                   [](const ir::Value& v) { return v->value() != nullptr; }))
+    return values;
+  std::unordered_map<const ir::Node*, ir::Value> now;
+  std::vector<ir::Value> operands;
+  for (const ir::Node* node : ir::topological_order(values, is_buffer)) {
+    if (node->op != ir::Op::Data && !node->requires_grad)
+      if (auto elements = node->value()) {
+        now.emplace(node, ir::data(std::move(elements), node->dtype, node->shape));
+        continue;
+      }
+    operands.clear();
+    bool changed = false;
+    for (const ir::Value& old : node->operands) {
+      operands.push_back(now.at(old.get()));
+      changed |= operands.back() != old;
+    }
+    now.emplace(node, changed ? ir::with_operands(*node, operands) : ir::Value(node));
+  }
+  for (ir::Value& v : values) v = now.at(v.get());
+  return values;
+}
+
 const GradVariable& variable_of(const ir::Node& leaf) {
   return static_cast<const GradVariable&>(*leaf.as<ir::LeafAttr>().variable);
 }
@@ -111,13 +143,15 @@ struct InputNodes {
   std::vector<ir::Value> nodes;
   std::vector<size_t> input;  // of each node
 
-  InputNodes(std::span<const ir::Value> outputs, std::span<const Tensor> inputs) {
+  // `values` are the inputs' as they occur in the outputs.
+  InputNodes(std::span<const ir::Value> outputs, std::span<const Tensor> inputs,
+             std::span<const ir::Value> values) {
     std::unordered_multimap<const GradVariable*, ir::Value> leaves;
     for (const ir::Value& leaf : compiler::leaves_of(outputs))
       leaves.emplace(&variable_of(*leaf), leaf);
     for (size_t i = 0; i < inputs.size(); ++i) {
       auto [at, end] = leaves.equal_range(inputs[i].state()->variable().get());
-      if (at == end) add(value_of(inputs[i]), i);
+      if (at == end) add(values[i], i);
       for (; at != end; ++at) add(at->second, i);
     }
   }
@@ -127,8 +161,9 @@ struct InputNodes {
 // The gradient of each input; an empty Value if no output depends on it.
 std::vector<ir::Value> gradients_of(std::span<const ir::Value> outputs,
                                     std::span<const Tensor> inputs,
+                                    std::span<const ir::Value> values,
                                     std::span<const ir::Value> weights) {
-  const InputNodes in(outputs, inputs);
+  const InputNodes in(outputs, inputs, values);
   const auto parts = compiler::vjp(outputs, in.nodes, weights);
   std::vector<ir::Value> out(inputs.size());
   for (size_t k = 0; k < parts.size(); ++k) {
@@ -152,7 +187,7 @@ class Recording {
 
 void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation where) const {
   located(where, [&] {
-    const ir::Value output = state(where)->value();
+    const ir::Value output = from_buffers({state(where)->value()}, 1)[0];
     expect_differentiable("backward", output);
     const ir::Value cotangent = cotangent_of("backward", output, gradient);
     if (state_->consumed)
@@ -173,7 +208,11 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
                          std::span<const Tensor> cotangents, bool allow_unused,
                          SourceLocation where) {
   return located(where, [&] {
-    const std::vector<ir::Value> out = values_of(outputs), in = values_of(inputs);
+    std::vector<ir::Value> out = values_of(outputs), in = values_of(inputs), all = out;
+    all.insert(all.end(), in.begin(), in.end());
+    all = from_buffers(std::move(all), out.size());
+    std::copy_n(all.begin(), out.size(), out.begin());
+    std::copy_n(all.end() - int64_t(in.size()), in.size(), in.begin());
     if (!cotangents.empty() && cotangents.size() != outputs.size())
       throw Error(
           fmt::format("grad: {} cotangents for {} outputs", cotangents.size(), outputs.size()));
@@ -181,7 +220,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
     for (size_t i = 0; i < out.size(); ++i)
       weights.push_back(
           cotangent_of("grad", out[i], cotangents.empty() ? Tensor() : cotangents[i]));
-    const auto gradients = gradients_of(out, inputs, weights);
+    const auto gradients = gradients_of(out, inputs, in, weights);
     std::vector<Tensor> result;
     for (size_t i = 0; i < in.size(); ++i) {
       if (!gradients[i] && !allow_unused)
@@ -208,7 +247,7 @@ std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<co
     const Tensor y = f(leaves);
     const ir::Value output = value_of(y), weight = cotangent_of("vjp", output, cotangent);
     const std::vector<ir::Value> in = values_of(leaves);
-    const auto gradients = gradients_of(std::span(&output, 1), leaves, std::span(&weight, 1));
+    const auto gradients = gradients_of(std::span(&output, 1), leaves, in, std::span(&weight, 1));
     std::vector<Tensor> result;
     for (size_t i = 0; i < in.size(); ++i)
       result.push_back(make_tensor(gradients[i] ? gradients[i] : ir::zeros_like(in[i])));
@@ -230,7 +269,7 @@ std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> i
     const std::vector<Tensor> leaves = fresh_leaves(inputs, where);
     const Tensor y = f(leaves);
     const ir::Value output = value_of(y);
-    const InputNodes in(std::span(&output, 1), leaves);
+    const InputNodes in(std::span(&output, 1), leaves, values_of(leaves));
     std::vector<ir::Value> directions;
     for (size_t i : in.input) directions.push_back(value_of(tangents[i]));
     const ir::Value tangent = compiler::jvp(std::span(&output, 1), in.nodes, directions)[0];

@@ -7,6 +7,7 @@
 #include "ir/check.h"
 #include "ir/view_transpose.h"
 #include "runtime/engine.h"
+#include "runtime/pending_updates.h"
 
 namespace cermet::runtime {
 namespace {
@@ -32,8 +33,10 @@ void Gradient::set(Tensor gradient) {
 void Gradient::add(const ir::Value& more) {
   Tensor before;
   std::lock_guard lock(mutex_);
-  const ir::Value sum = gradient_.defined() ? gradient_.state()->value() + more : more;
-  before = std::exchange(gradient_, Tensor(std::make_shared<TensorState>(sum)));
+  const bool first = !gradient_.defined();
+  auto sum = std::make_shared<TensorState>(first ? more : gradient_.state()->value() + more);
+  if (!first) sum->cell()->list();  // an in-place update in all but form
+  before = std::exchange(gradient_, Tensor(std::move(sum)));
 }
 
 Cell::Cell(Buffer home, DType dtype, int64_t elements) {
@@ -41,6 +44,8 @@ Cell::Cell(Buffer home, DType dtype, int64_t elements) {
   home_ = value_ = ir::data(storage, dtype, {elements});
   elements_ = std::move(storage);
 }
+
+Cell::~Cell() { pending_updates().remove(ticket_); }
 
 ir::Value Cell::value() const {
   std::lock_guard lock(mutex_);
@@ -51,7 +56,39 @@ void Cell::assign(ir::Value value) {
   std::lock_guard lock(mutex_);
   CERMET_CHECK(value->shape == value_->shape && value->dtype == value_->dtype,
                "a cell of {} is assigned {}", ir::type_string(*value_), ir::type_string(*value));
+  if (value->checks_indices)
+    before_.push_back(std::move(value_));
+  else
+    before_.clear();
   value_ = std::move(value);
+  elements_ = nullptr;
+  pending_updates().add(ticket_, weak_from_this());
+}
+
+void Cell::list() {
+  std::lock_guard lock(mutex_);
+  if (!elements_) pending_updates().add(ticket_, weak_from_this());
+}
+
+void Cell::withhold() {
+  std::lock_guard lock(mutex_);
+  pending_updates().remove(ticket_);
+}
+
+std::vector<ir::Value> Cell::history() const {
+  std::lock_guard lock(mutex_);
+  std::vector<ir::Value> out = before_;
+  out.push_back(value_);
+  return out;
+}
+
+void Cell::put_back(const ir::Value& now, const ir::Value& value) {
+  std::lock_guard lock(mutex_);
+  if (value_ != now) return;
+  while (!before_.empty() && value_ != value) {
+    value_ = std::move(before_.back());
+    before_.pop_back();
+  }
   elements_ = nullptr;
 }
 
@@ -64,6 +101,8 @@ void Cell::computed(const ir::Value& value, std::shared_ptr<const BufferStorage>
   std::lock_guard lock(mutex_);
   if (value != value_) return;
   elements_ = std::move(elements);
+  before_.clear();
+  pending_updates().remove(ticket_);
   if (home_) write_home(*elements_);
   if (value_->requires_grad) return;  // backward() still needs the history
   value_ = home_ ? home_ : ir::data(elements_, value_->dtype, value_->shape);
@@ -210,26 +249,95 @@ std::shared_ptr<const BufferStorage> known_elements(const ir::Node& node) {
   return std::static_pointer_cast<const BufferStorage>(std::move(known));
 }
 
-}  // namespace
-
-void realize_states(std::span<const std::shared_ptr<TensorState>> states) {
+// What is to be computed of some cells, and for whom.
+struct Work {
   std::vector<std::shared_ptr<Cell>> cells;
-  std::vector<ir::Value> roots;
-  std::unordered_set<const Cell*> seen;
-  for (const auto& state : states) {
-    const std::shared_ptr<Cell>& cell = state->cell();
-    if (!seen.insert(cell.get()).second || cell->elements()) continue;
-    const ir::Value value = cell->value();
+  std::vector<ir::Value> roots;  // of each cell
+
+  void add(const std::shared_ptr<Cell>& cell, const ir::Value& value) {
     if (auto known = known_elements(*value)) {
       cell->computed(value, std::move(known));
-      continue;
+      return;
     }
     cells.push_back(cell);
     roots.push_back(value);
   }
-  if (roots.empty()) return;
-  const auto results = default_engine().realize(roots);
-  for (size_t i = 0; i < cells.size(); ++i) cells[i]->computed(roots[i], results[i]);
+  void run() const {
+    const auto results = default_engine().realize(roots);
+    for (size_t i = 0; i < cells.size(); ++i) cells[i]->computed(roots[i], results[i]);
+  }
+};
+
+// What computing the value throws, if that is the caller's mistake.
+std::optional<std::string> mistake_in(const ir::Value& value) {
+  if (!value->checks_indices || known_elements(*value)) return std::nullopt;
+  try {
+    default_engine().realize(std::span(&value, 1));
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return std::nullopt;
+}
+
+// Puts the cell back to what it held before a write that fails; nothing happens if what it held
+// first fails as well, since then no write is to blame. Whoever fails after one that works is found
+// by bisection: what follows a write mostly contains it.
+void undo_mistake(Cell& cell) {
+  const std::vector<ir::Value> history = cell.history();
+  if (history.size() < 2 || mistake_in(history.front())) return;
+  size_t works = 0, fails = history.size() - 1;
+  while (fails - works > 1) {
+    const size_t middle = (works + fails) / 2;
+    (mistake_in(history[middle]) ? fails : works) = middle;
+  }
+  cell.put_back(history.back(), history[works]);
+}
+
+// A mistake without the name of the op that found it: a gather finds the same index out of range as
+// the scatter that is its gradient.
+std::string_view without_op(std::string_view text) {
+  const size_t colon = text.find(": ");
+  return colon == text.npos ? text : text.substr(colon + 2);
+}
+
+// Undoes the writes that `reported` was thrown for, in cells that were to be computed. Of several
+// cells, one that fails in another way keeps its value, so that its own mistake is still reported.
+void undo_mistakes(std::span<const std::shared_ptr<Cell>> cells, std::string_view reported) {
+  for (const std::shared_ptr<Cell>& cell : cells) {
+    if (cell->history().size() < 2) continue;
+    const auto mistake = mistake_in(cell->value());
+    if (mistake && (cells.size() == 1 || without_op(*mistake) == without_op(reported)))
+      undo_mistake(*cell);
+  }
+}
+
+}  // namespace
+
+void realize_states(std::span<const std::shared_ptr<TensorState>> states) {
+  Work asked;
+  std::unordered_set<const Cell*> seen;
+  for (const auto& state : states)
+    if (seen.insert(state->cell().get()).second && !state->cell()->elements())
+      asked.add(state->cell(), state->cell()->value());
+  if (asked.roots.empty()) return;
+
+  Work all = asked;
+  for (const auto& [cell, value] : pending_updates().sharing_with(asked.roots))
+    all.add(cell, value);
+  if (all.roots.size() > asked.roots.size()) {
+    try {
+      return all.run();
+    } catch (const Error&) {  // perhaps of an update that nobody asked for: without them, then
+    } catch (const DeviceError&) {
+    }
+  }
+  try {
+    asked.run();
+  } catch (const Error& e) {
+    undo_mistakes(all.cells, e.what());
+    throw;
+  }
+  for (size_t i = asked.cells.size(); i < all.cells.size(); ++i) all.cells[i]->withhold();
 }
 
 }  // namespace cermet::runtime

@@ -7,6 +7,10 @@
 // without gradient history then starts anew from its buffer, so that memory and expressions that
 // are no longer needed go away.
 //
+// Until then the cell remembers what it held before those writes that can fail when they are
+// computed (an index out of range). The realize that finds the mistake throws, and the cell is put
+// back to what it held before the write that made it.
+//
 // A cell may have a home: memory that the outside can see, because it was borrowed or because
 // data() gave a pointer to it out. Realizing such a cell writes the elements there. Pending
 // expressions that still want the old elements get a copy first.
@@ -48,14 +52,27 @@ class GradVariable : public ir::Variable {
   const std::weak_ptr<Gradient> gradient_;
 };
 
-class Cell {
+class Cell : public std::enable_shared_from_this<Cell> {
  public:
   explicit Cell(ir::Value value) : value_(std::move(value)) {}
   // A cell whose elements live in memory of the outside.
   Cell(Buffer home, DType dtype, int64_t elements);
+  ~Cell();
+  Cell(const Cell&) = delete;
+  Cell& operator=(const Cell&) = delete;
 
   ir::Value value() const;
+  // A write: lists the cell among the pending updates.
   void assign(ir::Value value);
+  // Lists the cell among the pending updates: its value took the place of another one.
+  void list();
+  // Takes it off that list until the next write.
+  void withhold();
+  // What the cell held since it was computed, oldest first, as far as what follows can fail; the
+  // last is value().
+  std::vector<ir::Value> history() const;
+  // Undoes the writes after `value`, which is of the history, if nothing was written since `now`.
+  void put_back(const ir::Value& now, const ir::Value& value);
   // The elements, if they were computed since the last assign().
   std::shared_ptr<const BufferStorage> elements() const;
   // The elements of `value` were computed; nothing happens if the cell has another value by now.
@@ -70,6 +87,8 @@ class Cell {
   ir::Value value_;
   std::shared_ptr<const BufferStorage> elements_;  // of value_
   ir::Value home_;                                 // a Data node of the home, or empty
+  std::vector<ir::Value> before_;                  // history() without value_
+  uint64_t ticket_ = 0;                            // of pending_updates()
 };
 
 class TensorState {
@@ -125,7 +144,8 @@ Tensor make_tensor(ir::Value value);
 // Whether operations of this thread record gradients (see NoGrad).
 bool& grad_mode();
 
-// Makes the elements of all cells exist, as one program.
+// Makes the elements of all cells exist, as one program, and those of pending in-place updates that
+// share a computation with them.
 void realize_states(std::span<const std::shared_ptr<TensorState>> states);
 
 // Runs f; an Error that does not say where it happened gets the user's place.

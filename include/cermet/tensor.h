@@ -10,9 +10,16 @@
 // aliases. Shape and dtype mistakes are thrown by the call that makes them, as cermet::Error with
 // the file and line of that call.
 //
-// A loop that updates tensors in place (weights, momentum) should realize them in each step,
-// together with what it reads: realize({loss, weight, momentum}). Otherwise each step's program
-// contains all steps before it.
+// In-place operations are recorded as well. They are carried out when the tensor is realized, and
+// with any realize that they share a pending computation or borrowed memory with, directly or
+// through other such operations. So a training loop may realize its loss only: the update of the
+// weights, which shares the forward computation with the loss, becomes part of the same program.
+// Not so where gradients flow through the operation: then the history is kept for backward(). What
+// an unasked-for update throws is thrown when its own tensor is realized.
+//
+// An index out of range is found when elements are computed. If that is in a recorded in-place
+// operation, realize() throws and the tensor is put back to what it was before that operation; what
+// was recorded on top of it is lost.
 //
 // Laziness and shared memory: memory borrowed with from_blob() or borrow() is read when a result is
 // realized, not when the operation is recorded. After `y = t + 1; array[0] = 99;` with t borrowed
