@@ -34,20 +34,6 @@ T saturate(double value) {
   return T(value);
 }
 
-template <class T>
-uint64_t bits_of_value(T value) {
-  uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof value);
-  return bits;
-}
-
-template <class T>
-T value_of_bits(uint64_t bits) {
-  T value;
-  std::memcpy(static_cast<void*>(&value), &bits, sizeof value);
-  return value;
-}
-
 }  // namespace
 
 uint64_t element_bits(DType dtype, double value) {

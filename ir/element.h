@@ -3,6 +3,7 @@
 // the roundings between.
 
 #include <cstdint>
+#include <cstring>
 
 #include "cermet/dtype.h"
 
@@ -24,6 +25,20 @@ int64_t element_to_int(DType dtype, uint64_t bits);
 double round_to(DType dtype, double value);
 // value after wrapping to an integer dtype or bool.
 int64_t wrap_to(DType dtype, int64_t value);
+
+// The bits of a C++ value, zero-extended, and back.
+template <Element T>
+uint64_t bits_of_value(T value) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  return bits;
+}
+template <Element T>
+T value_of_bits(uint64_t bits) {
+  T value;
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof value);
+  return value;
+}
 
 // Loads and stores at element i of a row-major buffer.
 uint64_t load_bits(DType dtype, const void* data, int64_t i);

@@ -2,9 +2,6 @@
 // (tests/runtime/npy_file_test.cpp) on files that NumPy wrote.
 
 #include <filesystem>
-#include <fstream>
-
-#include <unistd.h>
 
 #include "api/arrays.h"
 #include "api/errors.h"
@@ -15,20 +12,14 @@ namespace ct = cermet;
 using ct::DType;
 using ct::Tensor;
 using ct::test::array_of;
+using ct::test::write_text;
 
 namespace {
 
-struct Directory {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("cermet-files-" + std::to_string(::getpid()));
-  Directory() { std::filesystem::create_directories(path); }
-  ~Directory() { std::filesystem::remove_all(path); }
-  std::string operator/(const char* name) const { return (path / name).string(); }
+// Names files as the functions take them.
+struct Directory : ct::test::TemporaryDirectory {
+  std::string operator/(const char* name) const { return (path() / name).string(); }
 };
-
-void write(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
 
 }  // namespace
 
@@ -75,7 +66,7 @@ TEST_CASE("files: .npz keeps names and order, and overwrites at once or not at a
   CHECK_ERROR(ct::save_npz(path, {{"a", ct::tensor(1)}, {"a", ct::tensor(2)}}), "\"a\"");
   CHECK(ct::load_npz(path).size() == saved.size());
   int64_t entries = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory.path))
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory.path()))
     ++entries;
   CHECK(entries == 1);  // nothing half-written is left behind
 }
@@ -91,20 +82,21 @@ TEST_CASE("files: what is no such file is an error that names it") {
     return text + dict;
   };
   CHECK_ERROR(ct::load_npy(directory / "missing.npy"), "missing.npy: No such file");
-  write(path, "");
+  write_text(path, "");
   CHECK_ERROR(ct::load_npy(path), path);
-  write(path, "not a NumPy file at all");
+  write_text(path, "not a NumPy file at all");
   CHECK_ERROR(ct::load_npy(path), path);
-  write(path, header("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n") + "1234");
+  write_text(path, header("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n") + "1234");
   CHECK_ERROR(ct::load_npy(path), path, "8");
-  write(path, header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n") + "12345678");
+  write_text(path,
+             header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n") + "12345678");
   CHECK_ERROR(ct::load_npy(path), path, "|O");
-  write(path, header("{'descr': '<f4', 'fortran_order': False, "
-                     "'shape': (1099511627776, 1099511627776), }\n"));
+  write_text(path, header("{'descr': '<f4', 'fortran_order': False, "
+                          "'shape': (1099511627776, 1099511627776), }\n"));
   CHECK_ERROR(ct::load_npy(path), path);
-  write(path, header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n"));
+  write_text(path, header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n"));
   CHECK_ERROR(ct::load_npy(path), path);
-  write(path, "PK\x03\x04 truncated");
+  write_text(path, "PK\x03\x04 truncated");
   CHECK_ERROR(ct::load_npz(path), path);
   CHECK_THROWS_AS(ct::save_npy(directory / "no/such/folder.npy", ct::ones({1})), ct::DeviceError);
 }

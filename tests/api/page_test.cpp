@@ -5,6 +5,7 @@
 
 #include "api/errors.h"
 #include "cermet/cermet.h"
+#include "support/message.h"
 
 namespace ct = cermet;
 
@@ -15,15 +16,7 @@ using Floats = std::vector<float>;
 
 bool has_gpu() { return ct::cuda::is_available(); }
 
-template <class F>
-std::string device_error(F f) {
-  try {
-    f();
-  } catch (const ct::DeviceError& e) {
-    return e.what();
-  }
-  return "no error";
-}
+std::string device_error(auto&& call) { return ct::test::message_of<ct::DeviceError>(call); }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include "cermet/error.h"
 #include "ir/build.h"
 #include "support/catch.h"
+#include "support/message.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -23,12 +24,8 @@ HostArray indices(const Shape& shape, int64_t extent, uint64_t seed) {
 // The text of the Error that running the graph throws.
 std::string error_of(const Value& result, const std::vector<HostArray>& parameters,
                      const std::string& target) {
-  try {
-    run_compiled(engine_for(target), graph_over({result}), parameters);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
+  return message_of<Error>(
+      [&] { run_compiled(engine_for(target), graph_over({result}), parameters); });
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #include "compiler/cuda/nvrtc.h"
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "support/cuda.h"
+#include "support/environment.h"
+#include "support/message.h"
 #include "support/paths.h"
 
 using Catch::Matchers::ContainsSubstring;
@@ -14,6 +14,8 @@ using cermet::compiler::CudaObject;
 using cermet::compiler::CudaOptions;
 using cermet::compiler::NvrtcPlaces;
 using cermet::compiler::NvrtcVersion;
+using cermet::test::EnvironmentVariable;
+using cermet::test::message_of;
 
 namespace {
 
@@ -35,33 +37,6 @@ extern "C" __global__ void reverse(float* x) {
   x[threadIdx.x] = s[255 - threadIdx.x];
 }
 )";
-
-template <class E>
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-// A variable of the environment with another value (or none), until the object dies.
-class Variable {
- public:
-  Variable(const char* name, const char* value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old, had_ = true;
-    value ? setenv(name, value, 1) : unsetenv(name);
-  }
-  ~Variable() { had_ ? setenv(name_, old_.c_str(), 1) : unsetenv(name_); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  const char* name_;
-  std::string old_;
-  bool had_ = false;
-};
 
 size_t position(const NvrtcPlaces& places, const std::filesystem::path& path) {
   return size_t(std::find(places.files.begin(), places.files.end(), path) - places.files.begin());
@@ -201,7 +176,7 @@ TEST_CASE("nvrtc: the options depend on its version") {
 }
 
 TEST_CASE("nvrtc: CERMET_NVRTC names the only file that is tried") {
-  const Variable named("CERMET_NVRTC", "/nowhere/libnvrtc.so");
+  const EnvironmentVariable named("CERMET_NVRTC", "/nowhere/libnvrtc.so");
   const NvrtcPlaces places = cermet::compiler::nvrtc_places();
   CHECK(places.files == std::vector<std::filesystem::path>{"/nowhere/libnvrtc.so"});
   CHECK(places.empty_folders.empty());
@@ -212,18 +187,18 @@ TEST_CASE("nvrtc: it is looked for in toolkits, wheels and where the linker look
   const auto make = [&](const char* relative) {
     const auto path = directory.path() / relative;
     std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path) << "not a library";
+    cermet::test::write_text(path, "not a library");
     return path;
   };
   const auto toolkit = make("toolkit/lib64/libnvrtc.so.12");
   const auto target = make("target/nvidia/cu13/lib/libnvrtc.so.13");
   const auto wheel = make("venv/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12");
-  const Variable unnamed("CERMET_NVRTC", nullptr);
-  const Variable home("CUDA_HOME", (directory.path() / "toolkit").c_str());
-  const Variable old("CUDA_PATH", nullptr);
-  const Variable python("PYTHONPATH",
-                        ("/nowhere::" + (directory.path() / "target").string()).c_str());
-  const Variable venv("VIRTUAL_ENV", (directory.path() / "venv").c_str());
+  const EnvironmentVariable unnamed("CERMET_NVRTC", nullptr);
+  const EnvironmentVariable home("CUDA_HOME", (directory.path() / "toolkit").c_str());
+  const EnvironmentVariable old("CUDA_PATH", nullptr);
+  const EnvironmentVariable python("PYTHONPATH",
+                                   ("/nowhere::" + (directory.path() / "target").string()).c_str());
+  const EnvironmentVariable venv("VIRTUAL_ENV", (directory.path() / "venv").c_str());
   const NvrtcPlaces places = cermet::compiler::nvrtc_places();
   CHECK(position(places, toolkit) == 0);
   CHECK(position(places, target) == 1);
@@ -238,7 +213,7 @@ TEST_CASE("nvrtc: it is looked for in toolkits, wheels and where the linker look
 TEST_CASE("nvrtc: where there is none, every place is named with the reason") {
   const cermet::test::TemporaryDirectory directory;
   const auto text_file = directory.path() / "libnvrtc.so.13";
-  std::ofstream(text_file) << "not a library";
+  cermet::test::write_text(text_file, "not a library");
   const std::string text = message_of<cermet::DeviceError>([&] {
     cermet::compiler::open_nvrtc({.files = {"/nowhere/libnvrtc.so.12", text_file, "libm.so.6"},
                                   .empty_folders = {"/empty/lib64", "/empty/lib"}});

@@ -8,6 +8,7 @@
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/fusion_check.h"
+#include "support/message.h"
 
 using namespace cermet;
 using namespace cermet::compiler;
@@ -61,12 +62,7 @@ sort sort outer=[4] inner=[6] from=2 to=4 descending
 
 // The mistakes that parsing reports, one a line.
 std::string mistakes(const std::string& text) {
-  try {
-    parse_kernels(text, "k");
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return test::message_of<Error>([&] { parse_kernels(text, "k"); });
 }
 
 std::string replaced(std::string text, const std::string& what, const std::string& with) {

@@ -13,6 +13,7 @@
 #include "cermet/error.h"
 #include "support/catch.h"
 #include "support/kernels.h"
+#include "support/message.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
@@ -29,18 +30,14 @@ using cermet::compiler::loops::Function;
 using cermet::compiler::loops::Helper;
 using cermet::compiler::loops::Opcode;
 using cermet::compiler::loops::Ref;
+using cermet::test::argument;
+using cermet::test::for_each_target;
 using cermet::test::GuardedMemory;
 using cermet::test::Kernel;
 using cermet::test::make_function;
 using cermet::test::runnable_targets;
 
 namespace {
-
-Buffer argument(int32_t index, DType dtype = DType::F32) {
-  Buffer buffer;
-  buffer.index = index, buffer.dtype = dtype;
-  return buffer;
-}
 
 // z = x * y + x over [begin, end), the last vector masked.
 Function masked_map(const Target& target, int lanes, DType dtype) {
@@ -80,18 +77,14 @@ void check_masked_map(const Target& target, int lanes) {
 }  // namespace
 
 TEST_CASE("llvm kernel: a masked tail never touches what lies behind the buffers") {
-  for (const Target& target : runnable_targets()) {
-    CAPTURE(target.cpu);
-    for (const int lanes : {1, 4, 8, 16, 32}) {
-      CAPTURE(lanes);
-      check_masked_map<float>(target, lanes);
-      check_masked_map<double>(target, lanes);
-      check_masked_map<uint8_t>(target, lanes);
-      check_masked_map<int16_t>(target, lanes);
-      check_masked_map<int32_t>(target, lanes);
-      check_masked_map<int64_t>(target, lanes);
-    }
-  }
+  for_each_target({1, 4, 8, 16, 32}, [](const Target& target, int lanes) {
+    check_masked_map<float>(target, lanes);
+    check_masked_map<double>(target, lanes);
+    check_masked_map<uint8_t>(target, lanes);
+    check_masked_map<int16_t>(target, lanes);
+    check_masked_map<int32_t>(target, lanes);
+    check_masked_map<int64_t>(target, lanes);
+  });
 }
 
 namespace {
@@ -117,15 +110,12 @@ void check_reductions(const Target& target, int lanes) {
   constexpr std::array ops = {Opcode::ReduceAdd, Opcode::ReduceMul, Opcode::ReduceMax,
                               Opcode::ReduceMin};
   const DType dtype = cermet::dtype_of<T>;
-  Kernel kernel(make_function(target,
-                              [&](Builder& b) {
-                                const int32_t x = b.add_buffer(argument(0, dtype));
-                                const int32_t y = b.add_buffer(argument(1, dtype));
-                                const Ref v = b.load(x, b.index(0), lanes);
-                                for (size_t k = 0; k < ops.size(); ++k)
-                                  b.store(y, b.index(int64_t(k)), b.reduce(ops[k], v));
-                              }),
-                target);
+  Kernel kernel(target, [&](Builder& b) {
+    const int32_t x = b.add_buffer(argument(0, dtype));
+    const int32_t y = b.add_buffer(argument(1, dtype));
+    const Ref v = b.load(x, b.index(0), lanes);
+    for (size_t k = 0; k < ops.size(); ++k) b.store(y, b.index(int64_t(k)), b.reduce(ops[k], v));
+  });
   std::mt19937 random(7);
   for (int round = 0; round < 40; ++round) {
     std::vector<T> x(static_cast<size_t>(lanes)), y(ops.size());
@@ -148,67 +138,57 @@ void check_reductions(const Target& target, int lanes) {
 }  // namespace
 
 TEST_CASE("llvm kernel: lanes are reduced in halves, bit for bit") {
-  for (const Target& target : runnable_targets())
-    for (const int lanes : {1, 2, 4, 8, 16, 32, 64}) {
-      INFO(target.cpu << ", lanes " << lanes);
-      check_reductions<float>(target, lanes);
-      check_reductions<double>(target, lanes);
-      check_reductions<int8_t>(target, lanes);
-      check_reductions<uint16_t>(target, lanes);
-      check_reductions<int32_t>(target, lanes);
-      check_reductions<uint64_t>(target, lanes);
-    }
+  for_each_target({1, 2, 4, 8, 16, 32, 64}, [&](const Target& target, int lanes) {
+    check_reductions<float>(target, lanes);
+    check_reductions<double>(target, lanes);
+    check_reductions<int8_t>(target, lanes);
+    check_reductions<uint16_t>(target, lanes);
+    check_reductions<int32_t>(target, lanes);
+    check_reductions<uint64_t>(target, lanes);
+  });
 }
 
 TEST_CASE("llvm kernel: any and all of a mask") {
-  for (const Target& target : runnable_targets())
-    for (const int lanes : {1, 2, 4, 8, 16, 32, 64, 128}) {
-      INFO(target.cpu << ", lanes " << lanes);
-      Kernel kernel(make_function(target,
-                                  [&](Builder& b) {
-                                    const int32_t x = b.add_buffer(argument(0, DType::Bool));
-                                    const int32_t y = b.add_buffer(argument(1, DType::Bool));
-                                    const Ref v = b.load(x, b.index(0), lanes);
-                                    b.store(y, b.index(0), b.reduce(Opcode::ReduceOr, v));
-                                    b.store(y, b.index(1), b.reduce(Opcode::ReduceAnd, v));
-                                  }),
-                    target);
-      const auto n = static_cast<size_t>(lanes);
-      for (size_t odd = 0; odd <= n; ++odd)
-        for (const uint8_t rest : {0, 1}) {
-          std::vector<uint8_t> x(n, rest), y(2, 9);
-          if (odd < n) x[odd] = 1 - rest;
-          kernel.buffers = {x.data(), y.data()};
-          kernel.run();
-          const bool any = std::ranges::count(x, 1) > 0, all = std::ranges::count(x, 0) == 0;
-          CHECK((y[0] == any && y[1] == all));
-        }
-    }
+  for_each_target({1, 2, 4, 8, 16, 32, 64, 128}, [&](const Target& target, int lanes) {
+    Kernel kernel(target, [&](Builder& b) {
+      const int32_t x = b.add_buffer(argument(0, DType::Bool));
+      const int32_t y = b.add_buffer(argument(1, DType::Bool));
+      const Ref v = b.load(x, b.index(0), lanes);
+      b.store(y, b.index(0), b.reduce(Opcode::ReduceOr, v));
+      b.store(y, b.index(1), b.reduce(Opcode::ReduceAnd, v));
+    });
+    const auto n = static_cast<size_t>(lanes);
+    for (size_t odd = 0; odd <= n; ++odd)
+      for (const uint8_t rest : {0, 1}) {
+        std::vector<uint8_t> x(n, rest), y(2, 9);
+        if (odd < n) x[odd] = 1 - rest;
+        kernel.buffers = {x.data(), y.data()};
+        kernel.run();
+        const bool any = std::ranges::count(x, 1) > 0, all = std::ranges::count(x, 0) == 0;
+        CHECK((y[0] == any && y[1] == all));
+      }
+  });
 }
 
 TEST_CASE("llvm kernel: loops carry values, nest, and may not run at all") {
   for (const Target& target : runnable_targets()) {
     // For each row: sum and maximum, the row's length an argument.
-    Kernel kernel(
-        make_function(
-            target,
-            [](Builder& b) {
-              const int32_t x = b.add_buffer(argument(0)), y = b.add_buffer(argument(1));
-              const Ref length = b.argument(0);
-              b.for_loop(b.begin(), b.end(), 1, [&](Ref row) {
-                const std::vector<Ref> initial = {b.constant({}, DType::F32, 0),
-                                                  b.constant({}, DType::F32, -100)};
-                const std::vector<Ref> last = b.for_loop(
-                    b.index(0), length, 1, initial, [&](Ref i, std::span<const Ref> carried) {
-                      const Ref v = b.load(x, b.add(b.mul(row, length), i));
-                      return std::vector<Ref>{b.add(carried[0], v),
-                                              b.select(b.lt(carried[1], v), v, carried[1])};
-                    });
-                b.store(y, b.mul(row, b.index(2)), last[0]);
-                b.store(y, b.add(b.mul(row, b.index(2)), b.index(1)), last[1]);
-              });
-            }),
-        target);
+    Kernel kernel(target, [](Builder& b) {
+      const int32_t x = b.add_buffer(argument(0)), y = b.add_buffer(argument(1));
+      const Ref length = b.argument(0);
+      b.for_loop(b.begin(), b.end(), 1, [&](Ref row) {
+        const std::vector<Ref> initial = {b.constant({}, DType::F32, 0),
+                                          b.constant({}, DType::F32, -100)};
+        const std::vector<Ref> last =
+            b.for_loop(b.index(0), length, 1, initial, [&](Ref i, std::span<const Ref> carried) {
+              const Ref v = b.load(x, b.add(b.mul(row, length), i));
+              return std::vector<Ref>{b.add(carried[0], v),
+                                      b.select(b.lt(carried[1], v), v, carried[1])};
+            });
+        b.store(y, b.mul(row, b.index(2)), last[0]);
+        b.store(y, b.add(b.mul(row, b.index(2)), b.index(1)), last[1]);
+      });
+    });
     for (const int64_t length : {0, 1, 2, 7}) {
       std::vector<float> x(size_t(5 * length + 1)), y(10, -1.0f);
       for (size_t i = 0; i < x.size(); ++i) x[i] = float(i % 6);
@@ -233,18 +213,15 @@ TEST_CASE("llvm kernel: loops carry values, nest, and may not run at all") {
 
 TEST_CASE("llvm kernel: values that loops swap are swapped at once") {
   for (const Target& target : runnable_targets()) {
-    Kernel kernel(
-        make_function(target,
-                      [](Builder& b) {
-                        const int32_t y = b.add_buffer(argument(0, DType::I64));
-                        const std::vector<Ref> initial = {b.index(0), b.index(1)};
-                        const auto last = b.for_loop(
-                            b.begin(), b.end(), 1, initial, [&](Ref, std::span<const Ref> carried) {
-                              return std::vector<Ref>{carried[1], b.add(carried[0], carried[1])};
-                            });
-                        b.store(y, b.index(0), last[0]);
-                      }),
-        target);
+    Kernel kernel(target, [](Builder& b) {
+      const int32_t y = b.add_buffer(argument(0, DType::I64));
+      const std::vector<Ref> initial = {b.index(0), b.index(1)};
+      const auto last =
+          b.for_loop(b.begin(), b.end(), 1, initial, [&](Ref, std::span<const Ref> carried) {
+            return std::vector<Ref>{carried[1], b.add(carried[0], carried[1])};
+          });
+      b.store(y, b.index(0), last[0]);
+    });
     int64_t y = 0;
     kernel.buffers = {&y};
     kernel.run(0, 50);
@@ -257,21 +234,17 @@ TEST_CASE("llvm kernel: gathers and scatters touch no masked element, the last l
     for (const DType dtype : {DType::U8, DType::F16, DType::F32, DType::I64})
       for (const int lanes : {1, 2, 4, 8, 16}) {
         INFO(target.cpu << ", " << name(dtype) << ", lanes " << lanes);
-        Kernel kernel(
-            make_function(target,
-                          [&](Builder& b) {
-                            const int32_t x = b.add_buffer(argument(0, dtype)),
-                                          y = b.add_buffer(argument(1, dtype)),
-                                          p = b.add_buffer(argument(2, DType::I64));
-                            const Ref positions = b.load(p, b.index(0), lanes);
-                            const Ref mask = b.ge(positions, b.iconstant(positions, DType::I64, 0));
-                            b.scatter_store(y, positions, b.gather_load(x, positions, mask), mask);
-                            // And without a mask, all to one place.
-                            const Ref same = b.iconstant(positions, DType::I64, 20);
-                            const Ref inside = b.max_index(positions, same);
-                            b.scatter_store(y, same, b.gather_load(x, inside));
-                          }),
-            target);
+        Kernel kernel(target, [&](Builder& b) {
+          const int32_t x = b.add_buffer(argument(0, dtype)), y = b.add_buffer(argument(1, dtype)),
+                        p = b.add_buffer(argument(2, DType::I64));
+          const Ref positions = b.load(p, b.index(0), lanes);
+          const Ref mask = b.ge(positions, b.iconstant(positions, DType::I64, 0));
+          b.scatter_store(y, positions, b.gather_load(x, positions, mask), mask);
+          // And without a mask, all to one place.
+          const Ref same = b.iconstant(positions, DType::I64, 20);
+          const Ref inside = b.max_index(positions, same);
+          b.scatter_store(y, same, b.gather_load(x, inside));
+        });
         const size_t size = cermet::size_of(dtype);
         const GuardedMemory x(32 * size), y(32 * size);
         auto* px = static_cast<uint8_t*>(x.back());
@@ -292,35 +265,31 @@ TEST_CASE("llvm kernel: gathers and scatters touch no masked element, the last l
 }
 
 TEST_CASE("llvm kernel: the first report stays, with the value of its first lane") {
-  for (const Target& target : runnable_targets())
-    for (const int lanes : {1, 4, 16}) {
-      INFO(target.cpu << ", lanes " << lanes);
-      Kernel kernel(make_function(target,
-                                  [&](Builder& b) {
-                                    const int32_t x = b.add_buffer(argument(0, DType::I64));
-                                    b.for_loop(b.begin(), b.end(), lanes, [&](Ref i) {
-                                      const Ref v = b.load(x, i, lanes);
-                                      b.report(3, b.ge(v, b.iconstant(v, DType::I64, 1000)), v);
-                                      b.report(4, b.lt(v, b.iconstant(v, DType::I64, 0)), v);
-                                    });
-                                  }),
-                    target);
-      std::vector<int64_t> x(64);
-      std::iota(x.begin(), x.end(), 5);
-      kernel.buffers = {x.data()};
-      kernel.run(0, 64);
-      CHECK((kernel.error[0] == 0 && kernel.error[1] == 0));
-      x[37] = -7, x[38] = 5000, x[53] = 6000;
-      kernel.run(0, 32);
-      CHECK(kernel.error[0] == 0);
-      kernel.run(0, 64);
-      // Lane by lane, -7 comes first; in a vector of 16 the first Report sees 5000.
-      CHECK(kernel.error[0] == (lanes == 1 ? 4 : 3));
-      CHECK(kernel.error[1] == (lanes == 1 ? -7 : 5000));
-      kernel.error[0] = 9, kernel.error[1] = 8;
-      kernel.run(0, 64);
-      CHECK((kernel.error[0] == 9 && kernel.error[1] == 8));
-    }
+  for_each_target({1, 4, 16}, [&](const Target& target, int lanes) {
+    Kernel kernel(target, [&](Builder& b) {
+      const int32_t x = b.add_buffer(argument(0, DType::I64));
+      b.for_loop(b.begin(), b.end(), lanes, [&](Ref i) {
+        const Ref v = b.load(x, i, lanes);
+        b.report(3, b.ge(v, b.iconstant(v, DType::I64, 1000)), v);
+        b.report(4, b.lt(v, b.iconstant(v, DType::I64, 0)), v);
+      });
+    });
+    std::vector<int64_t> x(64);
+    std::iota(x.begin(), x.end(), 5);
+    kernel.buffers = {x.data()};
+    kernel.run(0, 64);
+    CHECK((kernel.error[0] == 0 && kernel.error[1] == 0));
+    x[37] = -7, x[38] = 5000, x[53] = 6000;
+    kernel.run(0, 32);
+    CHECK(kernel.error[0] == 0);
+    kernel.run(0, 64);
+    // Lane by lane, -7 comes first; in a vector of 16 the first Report sees 5000.
+    CHECK(kernel.error[0] == (lanes == 1 ? 4 : 3));
+    CHECK(kernel.error[1] == (lanes == 1 ? -7 : 5000));
+    kernel.error[0] = 9, kernel.error[1] = 8;
+    kernel.run(0, 64);
+    CHECK((kernel.error[0] == 9 && kernel.error[1] == 8));
+  });
 }
 
 TEST_CASE("llvm kernel: helpers are called in the lanes of the mask only") {
@@ -330,21 +299,18 @@ TEST_CASE("llvm kernel: helpers are called in the lanes of the mask only") {
   const auto check = [&](const Target& target, int lanes, auto zero) {
     using T = decltype(zero);
     const DType dtype = cermet::dtype_of<T>;
-    Kernel kernel(make_function(target,
-                                [&](Builder& b) {
-                                  const int32_t x = b.add_buffer(argument(0, dtype)),
-                                                y = b.add_buffer(argument(1, dtype)),
-                                                z = b.add_buffer(argument(2, dtype));
-                                  b.for_loop(b.begin(), b.end(), lanes, [&](Ref i) {
-                                    const Ref u = b.load(x, i, lanes), v = b.load(y, i, lanes);
-                                    const Ref large = b.gt(u, b.constant(u, dtype, 100));
-                                    const std::vector<Ref> one = {u}, two = {u, v};
-                                    const Ref s = b.call_scalar(Helper::Sin, large, u, one);
-                                    const Ref f = b.call_scalar(Helper::Fmod, large, v, two);
-                                    b.store(z, i, b.add(s, f));
-                                  });
-                                }),
-                  target);
+    Kernel kernel(target, [&](Builder& b) {
+      const int32_t x = b.add_buffer(argument(0, dtype)), y = b.add_buffer(argument(1, dtype)),
+                    z = b.add_buffer(argument(2, dtype));
+      b.for_loop(b.begin(), b.end(), lanes, [&](Ref i) {
+        const Ref u = b.load(x, i, lanes), v = b.load(y, i, lanes);
+        const Ref large = b.gt(u, b.constant(u, dtype, 100));
+        const std::vector<Ref> one = {u}, two = {u, v};
+        const Ref s = b.call_scalar(Helper::Sin, large, u, one);
+        const Ref f = b.call_scalar(Helper::Fmod, large, v, two);
+        b.store(z, i, b.add(s, f));
+      });
+    });
     kernel.helpers = {reinterpret_cast<const void*>(remainder),
                       reinterpret_cast<const void*>(sine)};
     std::vector<T> x(64), y(64), z(64);
@@ -360,39 +326,31 @@ TEST_CASE("llvm kernel: helpers are called in the lanes of the mask only") {
       CHECK(z[i] == T(s + f));
     }
   };
-  for (const Target& target : runnable_targets())
-    for (const int lanes : {1, 4, 8, 16, 32}) {
-      INFO(target.cpu << ", lanes " << lanes);
-      check(target, lanes, float());
-      check(target, lanes, double());
-    }
+  for_each_target({1, 4, 8, 16, 32}, [&](const Target& target, int lanes) {
+    check(target, lanes, float());
+    check(target, lanes, double());
+  });
 }
 
 TEST_CASE("llvm kernel: scratch memory and the stack hold what is put there") {
   for (const Target& target : runnable_targets()) {
-    Kernel kernel(make_function(target,
-                                [](Builder& b) {
-                                  const int32_t x = b.add_buffer(argument(0)),
-                                                y = b.add_buffer(argument(1));
-                                  Buffer local;
-                                  local.kind = Buffer::Kind::Local, local.elements = 64;
-                                  const int32_t on_stack = b.add_buffer(local);
-                                  Buffer scratch;
-                                  scratch.kind = Buffer::Kind::Scratch;
-                                  scratch.offset = b.mul(b.argument(0), b.index(64));
-                                  const int32_t in_scratch = b.add_buffer(scratch);
-                                  const Ref last = b.index(63);
-                                  // Through both, and backwards.
-                                  b.for_loop(b.index(0), b.index(64), 8,
-                                             [&](Ref i) { b.store(on_stack, i, b.load(x, i, 8)); });
-                                  b.for_loop(b.index(0), b.index(64), 1, [&](Ref i) {
-                                    b.store(in_scratch, b.sub(last, i), b.load(on_stack, i));
-                                  });
-                                  b.for_loop(b.index(0), b.index(64), 8, [&](Ref i) {
-                                    b.store(y, i, b.load(in_scratch, i, 8));
-                                  });
-                                }),
-                  target);
+    Kernel kernel(target, [](Builder& b) {
+      const int32_t x = b.add_buffer(argument(0)), y = b.add_buffer(argument(1));
+      Buffer local;
+      local.kind = Buffer::Kind::Local, local.elements = 64;
+      const int32_t on_stack = b.add_buffer(local);
+      Buffer scratch;
+      scratch.kind = Buffer::Kind::Scratch;
+      scratch.offset = b.mul(b.argument(0), b.index(64));
+      const int32_t in_scratch = b.add_buffer(scratch);
+      const Ref last = b.index(63);
+      // Through both, and backwards.
+      b.for_loop(b.index(0), b.index(64), 8, [&](Ref i) { b.store(on_stack, i, b.load(x, i, 8)); });
+      b.for_loop(b.index(0), b.index(64), 1,
+                 [&](Ref i) { b.store(in_scratch, b.sub(last, i), b.load(on_stack, i)); });
+      b.for_loop(b.index(0), b.index(64), 8,
+                 [&](Ref i) { b.store(y, i, b.load(in_scratch, i, 8)); });
+    });
     std::vector<float> x(64), y(64);
     std::iota(x.begin(), x.end(), 1.0f);
     alignas(64) std::array<std::byte, 1024> scratch{};
@@ -441,13 +399,9 @@ TEST_CASE("llvm kernel: what cannot be compiled is an InternalError that says wh
   const auto& backend = cermet::compiler::llvm_backend();
   const Target host = runnable_targets().back();
   const Target v2 = cermet::compiler::target("x86-64-v2");
-  const auto message = [&](const Function& function, const Target& target) -> std::string {
-    try {
-      backend.to_object(function, target);
-    } catch (const cermet::InternalError& error) {
-      return error.what();
-    }
-    return "";
+  const auto message = [&](const Function& function, const Target& target) {
+    return cermet::test::message_of<cermet::InternalError>(
+        [&] { backend.to_object(function, target); });
   };
   const Function good = masked_map(host, 8, DType::F32);
   Function broken = good;
@@ -514,43 +468,36 @@ TEST_CASE("target: names of levels and processors are known, others are refused"
 }
 
 TEST_CASE("llvm kernel: masks are carried by loops, inverted, stored and loaded") {
-  for (const Target& target : runnable_targets())
-    for (const int lanes : {1, 2, 8, 32}) {
-      INFO(target.cpu << ", lanes " << lanes);
-      // Which columns of a matrix have ever been above the limit, and which not.
-      Kernel kernel(
-          make_function(target,
-                        [&](Builder& b) {
-                          const int32_t x = b.add_buffer(argument(0)),
-                                        y = b.add_buffer(argument(1, DType::Bool)),
-                                        z = b.add_buffer(argument(2, DType::Bool));
-                          const Ref none = b.constant_bits(DType::Bool, 0, lanes);
-                          const Ref limit = b.constant(none, DType::F32, 0.5);
-                          const std::vector<Ref> initial = {none};
-                          const std::vector<Ref> seen = b.for_loop(
-                              b.begin(), b.end(), 1, initial,
-                              [&](Ref i, std::span<const Ref> carried) {
-                                const Ref v = b.load(x, b.mul(i, b.index(lanes)), lanes);
-                                return std::vector<Ref>{b.or_(carried[0], b.gt(v, limit))};
-                              });
-                          b.store(y, b.index(0), seen[0]);
-                          b.store(z, b.index(0), b.not_(b.load(y, b.index(0), lanes)));
-                        }),
-          target);
-      std::mt19937 random(3);
-      const auto n = static_cast<size_t>(lanes);
-      std::vector<float> x(6 * n);
-      for (float& v : x) v = float(random() % 10) / 11;
-      std::vector<uint8_t> y(n, 7), z(n, 7);
-      kernel.buffers = {x.data(), y.data(), z.data()};
-      kernel.run(0, 6);
-      for (size_t k = 0; k < n; ++k) {
-        bool seen = false;
-        for (size_t i = 0; i < 6; ++i) seen |= x[i * n + k] > 0.5f;
-        CHECK(y[k] == (seen ? 1 : 0));
-        CHECK(z[k] == (seen ? 0 : 1));
-      }
+  for_each_target({1, 2, 8, 32}, [&](const Target& target, int lanes) {
+    // Which columns of a matrix have ever been above the limit, and which not.
+    Kernel kernel(target, [&](Builder& b) {
+      const int32_t x = b.add_buffer(argument(0)), y = b.add_buffer(argument(1, DType::Bool)),
+                    z = b.add_buffer(argument(2, DType::Bool));
+      const Ref none = b.constant_bits(DType::Bool, 0, lanes);
+      const Ref limit = b.constant(none, DType::F32, 0.5);
+      const std::vector<Ref> initial = {none};
+      const std::vector<Ref> seen =
+          b.for_loop(b.begin(), b.end(), 1, initial, [&](Ref i, std::span<const Ref> carried) {
+            const Ref v = b.load(x, b.mul(i, b.index(lanes)), lanes);
+            return std::vector<Ref>{b.or_(carried[0], b.gt(v, limit))};
+          });
+      b.store(y, b.index(0), seen[0]);
+      b.store(z, b.index(0), b.not_(b.load(y, b.index(0), lanes)));
+    });
+    std::mt19937 random(3);
+    const auto n = static_cast<size_t>(lanes);
+    std::vector<float> x(6 * n);
+    for (float& v : x) v = float(random() % 10) / 11;
+    std::vector<uint8_t> y(n, 7), z(n, 7);
+    kernel.buffers = {x.data(), y.data(), z.data()};
+    kernel.run(0, 6);
+    for (size_t k = 0; k < n; ++k) {
+      bool seen = false;
+      for (size_t i = 0; i < 6; ++i) seen |= x[i * n + k] > 0.5f;
+      CHECK(y[k] == (seen ? 1 : 0));
+      CHECK(z[k] == (seen ? 0 : 1));
     }
+  });
 }
 
 TEST_CASE("llvm kernel: vectors far wider than the machine's are still right") {

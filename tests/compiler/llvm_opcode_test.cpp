@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <limits>
 #include <optional>
 #include <random>
 #include <type_traits>
 
+#include "ir/element.h"
+#include "ir/host_array.h"
 #include "support/catch.h"
 #include "support/elf.h"
 #include "support/kernels.h"
@@ -20,12 +21,16 @@ using cermet::BFloat16;
 using cermet::DType;
 using cermet::dtype_of;
 using cermet::Float16;
+using cermet::Shape;
 using cermet::compiler::Target;
-using cermet::compiler::loops::Buffer;
 using cermet::compiler::loops::Builder;
 using cermet::compiler::loops::Function;
 using cermet::compiler::loops::Opcode;
 using cermet::compiler::loops::Ref;
+using cermet::ir::bits_of_value;
+using cermet::ir::HostArray;
+using cermet::ir::value_of_bits;
+using cermet::test::argument;
 using cermet::test::Kernel;
 using cermet::test::make_function;
 using cermet::test::runnable_targets;
@@ -41,42 +46,13 @@ constexpr bool half = std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>;
 template <class T>
 constexpr bool integer = !real<T> && !half<T> && !std::is_same_v<T, bool>;
 
-template <class T>
-uint64_t bits_of(T value) {
-  uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof value);
-  return bits;
-}
-template <class T>
-T value_of(uint64_t bits) {
-  T value;
-  std::memcpy(static_cast<void*>(&value), &bits, sizeof value);
-  return value;
-}
-
-bool is_nan(DType dtype, uint64_t bits) {
-  return cermet::visit(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    if constexpr (real<T> || half<T>) return std::isnan(double(value_of<T>(bits)));
-    return false;
-  });
-}
 // NaN is NaN, whichever its payload; all else is compared bit for bit, zeros too.
 bool same(DType dtype, uint64_t a, uint64_t b) {
-  return a == b || (is_nan(dtype, a) && is_nan(dtype, b));
+  const auto is_nan = [&](uint64_t bits) {
+    return is_float(dtype) && std::isnan(cermet::ir::element_to_double(dtype, bits));
+  };
+  return a == b || (is_nan(a) && is_nan(b));
 }
-
-struct Column {
-  explicit Column(size_t n, size_t size) : element(size), bytes(n * size) {}
-  uint64_t operator[](size_t i) const {
-    uint64_t bits = 0;
-    std::memcpy(&bits, &bytes[i * element], element);
-    return bits;
-  }
-  void set(size_t i, uint64_t bits) { std::memcpy(&bytes[i * element], &bits, element); }
-  size_t element;
-  std::vector<std::byte> bytes;
-};
 
 template <class T>
 std::vector<T> special_values() {
@@ -87,7 +63,7 @@ std::vector<T> special_values() {
     for (const uint16_t bits : {0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x0400, 0x3c00, 0xbc00,
                                 0x3f80, 0xc000, 0x4248, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00,
                                 0x7f7f, 0x7f80, 0xff80, 0x7fc0, 0x0080, 0x4b7f, 0x5640, 0x4e20})
-      result.push_back(value_of<T>(bits));
+      result.push_back(value_of_bits<T>(bits));
     return result;
   } else if constexpr (real<T>) {
     using L = std::numeric_limits<T>;
@@ -144,10 +120,10 @@ std::vector<T> special_values() {
 
 // Each special value beside each other one, and then random bits and random small numbers.
 template <class T>
-Column operand(int which) {
+HostArray operand(int which) {
   const std::vector<T> special = special_values<T>();
   std::mt19937_64 random(uint64_t(which) * 97 + 11);
-  Column result(count, sizeof(T));
+  HostArray result(dtype_of<T>, {int64_t(count)});
   for (size_t i = 0; i < count; ++i) {
     const size_t n = special.size();
     const size_t at[3] = {i % n, (i / n + i) % n, (i * 7 + 3) % n};
@@ -156,7 +132,7 @@ Column operand(int which) {
       if constexpr (std::is_same_v<T, bool>) {
         value = random() & 1;
       } else {
-        value = value_of<T>(random());
+        value = value_of_bits<T>(random());
       }
     } else if (i >= count / 2) {
       const auto small = double(int64_t(random() % 4001)) / 16 - (integer<T> ? 0 : 100);
@@ -168,17 +144,17 @@ Column operand(int which) {
         value = T(int64_t(small) & 0x7f) + T(real<T> ? T(0.25) : T(0));
       }
     }
-    result.set(i, bits_of(value));
+    result.as<T>()[i] = value;
   }
   return result;
 }
 
 template <class T>
 struct Case {
-  const char* name;
+  std::string name;
   std::function<Ref(Builder&, Ref x, Ref y, Ref z)> build;
   DType result;
-  std::function<uint64_t(T x, T y, T z)> eval;
+  std::function<std::optional<uint64_t>(T x, T y, T z)> eval;  // nothing: any value will do
 };
 
 // Unsigned, and not promoted to int, so that it wraps.
@@ -211,8 +187,8 @@ void add_number_cases(std::vector<Case<T>>& cases) {
   const DType d = dtype_of<T>;
   const auto wrap = [](auto f) {
     return [f](T x, T y, T z) {
-      if constexpr (real<T>) return bits_of(T(f(x, y, z)));
-      return bits_of(T(f(uint64_t(x), uint64_t(y), uint64_t(z))));
+      if constexpr (real<T>) return bits_of_value(T(f(x, y, z)));
+      return bits_of_value(T(f(uint64_t(x), uint64_t(y), uint64_t(z))));
     };
   };
   cases.push_back({"add", [](Builder& b, Ref x, Ref y, Ref) { return b.add(x, y); }, d,
@@ -231,8 +207,8 @@ void add_number_cases(std::vector<Case<T>>& cases) {
                    wrap([](auto x, auto, auto) { return -x; })});
   cases.push_back({"abs", [](Builder& b, Ref x, Ref, Ref) { return b.abs(x); }, d,
                    [](T x, T, T) {
-                     if constexpr (real<T>) return bits_of(std::fabs(x));
-                     return bits_of(x < T(0) ? T(uint64_t(0) - uint64_t(x)) : x);
+                     if constexpr (real<T>) return bits_of_value(std::fabs(x));
+                     return bits_of_value(x < T(0) ? T(uint64_t(0) - uint64_t(x)) : x);
                    }});
   cases.push_back({"div",
                    [](Builder& b, Ref x, Ref y, Ref) {
@@ -242,7 +218,7 @@ void add_number_cases(std::vector<Case<T>>& cases) {
                    d,
                    [](T x, T y, T) {
                      if constexpr (integer<T>) y = safe_divisor<T>(x, y);
-                     return bits_of(T(x / y));
+                     return bits_of_value(T(x / y));
                    }});
 }
 
@@ -265,40 +241,40 @@ void add_integer_cases(std::vector<Case<T>>& cases) {
   const DType d = dtype_of<T>;
   cases.push_back({"rem",
                    [](Builder& b, Ref x, Ref y, Ref) { return b.rem(x, safe_divisor<T>(b, x, y)); },
-                   d, [](T x, T y, T) { return bits_of(T(x % safe_divisor<T>(x, y))); }});
+                   d, [](T x, T y, T) { return bits_of_value(T(x % safe_divisor<T>(x, y))); }});
   const auto shift = [](Builder& b, Ref y) {
     return b.and_(y, b.iconstant(y, dtype_of<T>, sizeof(T) * 8 - 1));
   };
   constexpr T mask = sizeof(T) * 8 - 1;
   cases.push_back({"shl", [=](Builder& b, Ref x, Ref y, Ref) { return b.shl(x, shift(b, y)); }, d,
-                   [](T x, T y, T) { return bits_of(T(uint64_t(x) << (y & mask))); }});
+                   [](T x, T y, T) { return bits_of_value(T(uint64_t(x) << (y & mask))); }});
   cases.push_back({"shr", [=](Builder& b, Ref x, Ref y, Ref) { return b.shr(x, shift(b, y)); }, d,
-                   [](T x, T y, T) { return bits_of(T(x >> (y & mask))); }});
+                   [](T x, T y, T) { return bits_of_value(T(x >> (y & mask))); }});
   cases.push_back(
       {"shl by a constant",
        [=](Builder& b, Ref x, Ref, Ref) { return b.shl(x, b.iconstant(x, dtype_of<T>, 3)); }, d,
-       [](T x, T, T) { return bits_of(T(uint64_t(x) << 3)); }});
+       [](T x, T, T) { return bits_of_value(T(uint64_t(x) << 3)); }});
   cases.push_back(
       {"shr by a constant",
        [=](Builder& b, Ref x, Ref, Ref) { return b.shr(x, b.iconstant(x, dtype_of<T>, 3)); }, d,
-       [](T x, T, T) { return bits_of(T(x >> 3)); }});
+       [](T x, T, T) { return bits_of_value(T(x >> 3)); }});
 }
 
 template <class T>
 void add_logic_cases(std::vector<Case<T>>& cases) {
   const DType d = dtype_of<T>;
   cases.push_back({"and", [](Builder& b, Ref x, Ref y, Ref) { return b.and_(x, y); }, d,
-                   [](T x, T y, T) { return bits_of(T(x & y)); }});
+                   [](T x, T y, T) { return bits_of_value(T(x & y)); }});
   cases.push_back({"or", [](Builder& b, Ref x, Ref y, Ref) { return b.or_(x, y); }, d,
-                   [](T x, T y, T) { return bits_of(T(x | y)); }});
+                   [](T x, T y, T) { return bits_of_value(T(x | y)); }});
   cases.push_back({"xor", [](Builder& b, Ref x, Ref y, Ref) { return b.xor_(x, y); }, d,
-                   [](T x, T y, T) { return bits_of(T(x ^ y)); }});
+                   [](T x, T y, T) { return bits_of_value(T(x ^ y)); }});
   cases.push_back({"not", [](Builder& b, Ref x, Ref, Ref) { return b.not_(x); }, d,
                    [](T x, T, T) {
                      if constexpr (std::is_same_v<T, bool>)
-                       return bits_of(!x);
+                       return bits_of_value(!x);
                      else
-                       return bits_of(T(~x));
+                       return bits_of_value(T(~x));
                    }});
 }
 
@@ -307,7 +283,7 @@ void add_real_cases(std::vector<Case<T>>& cases, const Target& target) {
   const DType d = dtype_of<T>;
 #define UNARY(method, f)                                                                \
   cases.push_back({#method, [](Builder& b, Ref x, Ref, Ref) { return b.method(x); }, d, \
-                   [](T x, T, T) { return bits_of(T(f(x))); }})
+                   [](T x, T, T) { return bits_of_value(T(f(x))); }})
   UNARY(sqrt, std::sqrt);
   UNARY(floor, std::floor);
   UNARY(ceil, std::ceil);
@@ -315,10 +291,10 @@ void add_real_cases(std::vector<Case<T>>& cases, const Target& target) {
   UNARY(round_even, std::nearbyint);
 #undef UNARY
   cases.push_back({"copysign", [](Builder& b, Ref x, Ref y, Ref) { return b.copysign(x, y); }, d,
-                   [](T x, T y, T) { return bits_of(std::copysign(x, y)); }});
+                   [](T x, T y, T) { return bits_of_value(std::copysign(x, y)); }});
   if (target.fma)
     cases.push_back({"fma", [](Builder& b, Ref x, Ref y, Ref z) { return b.fma(x, y, z); }, d,
-                     [](T x, T y, T z) { return bits_of(std::fma(x, y, z)); }});
+                     [](T x, T y, T z) { return bits_of_value(std::fma(x, y, z)); }});
 }
 
 template <class T>
@@ -331,30 +307,25 @@ std::vector<Case<T>> cases_for(const Target& target) {
   if constexpr (integer<T> || std::is_same_v<T, bool>) add_logic_cases(cases);
   if constexpr (real<T>) add_real_cases(cases, target);
   if constexpr (half<T>) {
-    cases.push_back({"select by the sign",
-                     [](Builder& b, Ref x, Ref y, Ref z) {
-                       const Ref zero = b.iconstant(x, DType::I16, 0);
-                       return b.select(b.lt(b.bitcast(x, DType::I16), zero), y, z);
-                     },
-                     d, [](T x, T y, T z) { return bits_of((bits_of(x) & 0x8000) ? y : z); }});
+    cases.push_back(
+        {"select by the sign",
+         [](Builder& b, Ref x, Ref y, Ref z) {
+           const Ref zero = b.iconstant(x, DType::I16, 0);
+           return b.select(b.lt(b.bitcast(x, DType::I16), zero), y, z);
+         },
+         d, [](T x, T y, T z) { return bits_of_value((bits_of_value(x) & 0x8000) ? y : z); }});
   } else {
     cases.push_back({"select",
                      [](Builder& b, Ref x, Ref y, Ref z) { return b.select(b.lt(x, y), y, z); }, d,
-                     [](T x, T y, T z) { return bits_of(x < y ? y : z); }});
+                     [](T x, T y, T z) { return bits_of_value(x < y ? y : z); }});
   }
   cases.push_back({"copy", [](Builder&, Ref, Ref, Ref z) { return z; }, d,
-                   [](T, T, T z) { return bits_of(z); }});
+                   [](T, T, T z) { return bits_of_value(z); }});
   for (const DType to : all_dtypes)
     if (to != d && size_of(to) == sizeof(T) && to != DType::Bool)
       cases.push_back({"bitcast", [to](Builder& b, Ref x, Ref, Ref) { return b.bitcast(x, to); },
-                       to, [](T x, T, T) { return bits_of(x); }});
+                       to, [](T x, T, T) { return bits_of_value(x); }});
   return cases;
-}
-
-Buffer argument(int32_t index, DType dtype) {
-  Buffer buffer;
-  buffer.index = index, buffer.dtype = dtype;
-  return buffer;
 }
 
 // One kernel for all cases: three operands, a result for each case.
@@ -380,19 +351,21 @@ void check_cases(const Target& target, const std::vector<Case<T>>& cases, int la
   CHECK(cermet::test::undefined_symbols(cermet::compiler::llvm_backend().to_object(
             function, target)) == std::vector<std::string>());
   Kernel kernel(function, target);
-  Column in[3] = {operand<T>(0), operand<T>(1), operand<T>(2)};
-  std::vector<Column> out;
-  for (const Case<T>& c : cases) out.emplace_back(count, size_of(c.result));
-  for (Column& c : in) kernel.buffers.push_back(c.bytes.data());
-  for (Column& c : out) kernel.buffers.push_back(c.bytes.data());
+  HostArray in[3] = {operand<T>(0), operand<T>(1), operand<T>(2)};
+  std::vector<HostArray> out;
+  for (const Case<T>& c : cases) out.emplace_back(c.result, Shape{int64_t(count)});
+  for (HostArray& a : in) kernel.buffers.push_back(a.bytes.data());
+  for (HostArray& a : out) kernel.buffers.push_back(a.bytes.data());
   kernel.run(0, count);
   for (size_t k = 0; k < cases.size(); ++k) {
     for (size_t i = 0; i < count; ++i) {
-      const uint64_t expected =
-          cases[k].eval(value_of<T>(in[0][i]), value_of<T>(in[1][i]), value_of<T>(in[2][i]));
-      if (same(cases[k].result, out[k][i], expected)) continue;
+      const T x = in[0].as<T>()[i], y = in[1].as<T>()[i], z = in[2].as<T>()[i];
+      const uint64_t got = out[k].bits(int64_t(i));
+      const std::optional<uint64_t> expected = cases[k].eval(x, y, z);
+      if (!expected || same(cases[k].result, got, *expected)) continue;
       FAIL_CHECK(fmt::format("{}: {} of {:#x}, {:#x}, {:#x} gives {:#x}, must be {:#x}", i,
-                             cases[k].name, in[0][i], in[1][i], in[2][i], out[k][i], expected));
+                             cases[k].name, bits_of_value(x), bits_of_value(y), bits_of_value(z),
+                             got, *expected));
       break;
     }
   }
@@ -441,7 +414,7 @@ std::optional<uint64_t> converted(From x) {
     else
       wide = static_cast<long double>(x);
     const bool f16 = std::is_same_v<To, Float16>;
-    return bits_of(To(round_once(wide, f16 ? 11 : 8, f16 ? -13 : -125)));
+    return bits_of_value(To(round_once(wide, f16 ? 11 : 8, f16 ? -13 : -125)));
   } else if constexpr (half<From>) {
     return converted<float, To>(float(x));
   } else if constexpr (real<From> && integer<To>) {
@@ -450,9 +423,9 @@ std::optional<uint64_t> converted(From x) {
     if (!(truncated >= static_cast<long double>(L::min()) &&
           truncated <= static_cast<long double>(L::max())))
       return std::nullopt;
-    return bits_of(To(x));
+    return bits_of_value(To(x));
   } else {
-    return bits_of(To(x));
+    return bits_of_value(To(x));
   }
 }
 
@@ -471,30 +444,12 @@ TEST_CASE("llvm opcode: conversions between all dtypes are those of C++, rounded
     std::vector<Case<T>> cases;
     for (const DType to : all_dtypes) {
       if (to == dtype_of<T>) continue;
-      Case<T> c{
-          name(to).data(), [to](Builder& b, Ref x, Ref, Ref) { return b.cast(x, to); }, to, {}};
-      cases.push_back(c);
-    }
-    const Function function = write_cases(target, cases, lanes);
-    CHECK(cermet::test::undefined_symbols(cermet::compiler::llvm_backend().to_object(
-              function, target)) == std::vector<std::string>());
-    Kernel kernel(function, target);
-    Column in[3] = {operand<T>(0), operand<T>(1), operand<T>(2)};
-    std::vector<Column> out;
-    for (const Case<T>& c : cases) out.emplace_back(count, size_of(c.result));
-    for (Column& c : in) kernel.buffers.push_back(c.bytes.data());
-    for (Column& c : out) kernel.buffers.push_back(c.bytes.data());
-    kernel.run(0, count);
-    for (size_t k = 0; k < cases.size(); ++k) {
-      cermet::visit(cases[k].result, [&](auto to) {
-        for (size_t i = 0; i < count; ++i) {
-          const auto expected = converted<T, decltype(to)>(value_of<T>(in[0][i]));
-          if (!expected || same(cases[k].result, out[k][i], *expected)) continue;
-          FAIL_CHECK(fmt::format("{}: {:#x} to {} gives {:#x}, must be {:#x}", i, in[0][i],
-                                 cases[k].name, out[k][i], *expected));
-          break;
-        }
+      cermet::visit(to, [&]<class To>(To) {
+        cases.push_back({fmt::format("cast to {}", name(to)),
+                         [to](Builder& b, Ref x, Ref, Ref) { return b.cast(x, to); }, to,
+                         [](T x, T, T) { return converted<T, To>(x); }});
       });
     }
+    check_cases<T>(target, cases, lanes);
   });
 }

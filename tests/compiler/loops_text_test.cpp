@@ -7,6 +7,7 @@
 #include "compiler/loops_builder.h"
 #include "compiler/loops_verify.h"
 #include "support/catch.h"
+#include "support/message.h"
 
 using Catch::Matchers::ContainsSubstring;
 using cermet::DType;
@@ -65,12 +66,7 @@ kernel arguments=2 {
 )";
 
 std::string error_of(std::string_view text) {
-  try {
-    parse(text, "k.loops");
-  } catch (const cermet::Error& error) {
-    return error.what();
-  }
-  return "";
+  return cermet::test::message_of<cermet::Error>([&] { parse(text, "k.loops"); });
 }
 
 }  // namespace

@@ -21,7 +21,6 @@ namespace {
 
 namespace vm = compiler::vecmath;
 using compiler::Target;
-using compiler::loops::Buffer;
 using compiler::loops::Builder;
 using compiler::loops::Ref;
 using HostValue = HostBuilder::Value;
@@ -53,12 +52,8 @@ const Function float_functions[] = {
 // z = f(x, y) over [begin, end), whose size is a multiple of lanes.
 compiler::loops::Function map(const Target& target, int lanes, DType from, DType to, auto emit) {
   return make_function(target, [&](Builder& b) {
-    const auto buffer = [&](int32_t index, DType type) {
-      Buffer argument;
-      argument.index = index, argument.dtype = type;
-      return b.add_buffer(argument);
-    };
-    const int32_t x = buffer(0, from), y = buffer(1, from), z = buffer(2, to);
+    const int32_t x = b.add_buffer(argument(0, from)), y = b.add_buffer(argument(1, from)),
+                  z = b.add_buffer(argument(2, to));
     b.for_loop(b.begin(), b.end(), lanes,
                [&](Ref i) { b.store(z, i, emit(b, b.load(x, i, lanes), b.load(y, i, lanes))); });
   });

@@ -6,9 +6,7 @@
 #include <bit>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <string>
 
 #include <sys/wait.h>
@@ -17,15 +15,12 @@
 #include "cermet/cermet.h"
 #include "support/catch.h"
 #include "support/paths.h"
+#include "support/shell.h"
 
 using namespace cermet;
+using test::Outcome;
 
 namespace {
-
-struct Outcome {
-  int code;
-  std::string output;  // standard output and standard error
-};
 
 // LLVM is not instrumented, so containers that it fills look overflown to AddressSanitizer.
 constexpr const char* sanitizer_options = "detect_container_overflow=0";
@@ -35,18 +30,9 @@ std::string program() { return (test::build_dir() / "tools/examples/mnist").stri
 // Runs the example in a folder, through the shell; kernels are cached there.
 Outcome mnist(const std::filesystem::path& folder, const std::string& arguments,
               const std::string& environment = "") {
-  const std::string command = fmt::format(
-      "cd '{}' && ASAN_OPTIONS={} CERMET_CACHE_DIR='{}/cache' {} '{}' {} 2>&1", folder.string(),
-      sanitizer_options, folder.string(), environment, program(), arguments);
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  Outcome outcome{0, ""};
-  char buffer[4096];
-  while (const size_t count = std::fread(buffer, 1, sizeof buffer, pipe))
-    outcome.output.append(buffer, count);
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
+  return test::run_shell(fmt::format(
+      "cd '{}' && ASAN_OPTIONS={} CERMET_CACHE_DIR='{}/cache' {} '{}' {}", folder.string(),
+      sanitizer_options, folder.string(), environment, program(), arguments));
 }
 
 double accuracy_of(const Outcome& outcome) {
@@ -134,7 +120,7 @@ TEST_CASE("mnist: mistakes are messages with exit codes") {
   const Outcome no_weights = run("--load=none.npz");
   CHECK(no_weights.code == 1);
   contains(no_weights, "none.npz");
-  std::ofstream(folder.path() / "text.npz") << "no archive";
+  test::write_text(folder.path() / "text.npz", "no archive");
   const Outcome text = run("--data=text.npz");
   CHECK(text.code == 1);
   contains(text, "text.npz");

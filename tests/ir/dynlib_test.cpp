@@ -1,27 +1,15 @@
 #include "ir/dynlib.h"
 
-#include <fstream>
 #include <string>
 
 #include "cermet/error.h"
 #include "support/catch.h"
+#include "support/message.h"
 #include "support/paths.h"
 
 using Catch::Matchers::ContainsSubstring;
 using cermet::ir::DynamicLibrary;
-
-namespace {
-
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const cermet::DeviceError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-}  // namespace
+using cermet::test::message_of;
 
 TEST_CASE("dynlib: a symbol is found with its type and can be called") {
   const DynamicLibrary libm("libm.so.6");
@@ -31,10 +19,12 @@ TEST_CASE("dynlib: a symbol is found with its type and can be called") {
 
 TEST_CASE("dynlib: a missing symbol and a missing library carry the linker's own text") {
   const DynamicLibrary libm("libm.so.6");
-  const std::string symbol = message_of([&] { libm.symbol<void()>("no_such_symbol"); });
+  const std::string symbol =
+      message_of<cermet::DeviceError>([&] { libm.symbol<void()>("no_such_symbol"); });
   CHECK_THAT(symbol, ContainsSubstring("libm.so.6 has no symbol no_such_symbol: "));
   CHECK_THAT(symbol, ContainsSubstring("undefined symbol"));
-  const std::string library = message_of([] { DynamicLibrary("/nowhere/lib.so"); });
+  const std::string library =
+      message_of<cermet::DeviceError>([] { DynamicLibrary("/nowhere/lib.so"); });
   CHECK_THAT(library, ContainsSubstring("cannot open /nowhere/lib.so: "));
   CHECK_THAT(library, ContainsSubstring("No such file"));
 }
@@ -42,7 +32,7 @@ TEST_CASE("dynlib: a missing symbol and a missing library carry the linker's own
 TEST_CASE("dynlib: a file that is no library is refused") {
   const cermet::test::TemporaryDirectory directory;
   const std::filesystem::path path = directory.path() / "text.so";
-  std::ofstream(path) << "this is text";
+  cermet::test::write_text(path, "this is text");
   std::string why;
   CHECK_FALSE(DynamicLibrary::try_open(path, why).has_value());
   CHECK_THAT(why, ContainsSubstring("text.so"));

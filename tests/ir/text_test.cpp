@@ -11,6 +11,7 @@
 #include "ir/element.h"
 #include "ir/verify.h"
 #include "support/catch.h"
+#include "support/message.h"
 
 using namespace cermet;
 using namespace cermet::ir;
@@ -33,12 +34,7 @@ void check_round_trip(const Graph& graph) {
 }
 
 std::string refusal(std::string_view text) {
-  try {
-    parse(text, "x.cir");
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return cermet::test::message_of<Error>([&] { parse(text, "x.cir"); });
 }
 
 // A statement inside of a graph with %a: f32[2,3], %b: i64[3] and %c: bool[2,3].

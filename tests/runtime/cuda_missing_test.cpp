@@ -2,6 +2,7 @@
 #include "cermet/error.h"
 #include "runtime/cuda/driver.h"
 #include "support/catch.h"
+#include "support/message.h"
 
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
@@ -9,12 +10,8 @@ using Catch::Matchers::StartsWith;
 namespace {
 
 std::string message_of(const char* file) {
-  try {
-    cermet::runtime::cuda::open_driver(file);
-  } catch (const cermet::DeviceError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
+  return cermet::test::message_of<cermet::DeviceError>(
+      [&] { cermet::runtime::cuda::open_driver(file); });
 }
 
 }  // namespace

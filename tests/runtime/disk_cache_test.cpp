@@ -9,8 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
-#include <map>
 #include <random>
 #include <set>
 #include <string_view>
@@ -18,11 +16,15 @@
 
 #include "cermet/error.h"
 #include "support/catch.h"
+#include "support/environment.h"
 #include "support/paths.h"
 
 using Catch::Matchers::ContainsSubstring;
 using cermet::runtime::DiskCache;
+using cermet::test::EnvironmentVariable;
+using cermet::test::read_text;
 using cermet::test::TemporaryDirectory;
+using cermet::test::write_text;
 namespace fs = std::filesystem;
 
 namespace {
@@ -46,40 +48,6 @@ std::vector<fs::path> files(const fs::path& directory) {
   for (const auto& item : fs::directory_iterator(directory)) found.push_back(item.path());
   return found;
 }
-
-std::string slurp(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void spill(const fs::path& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-// Variables of the environment, restored when it dies.
-class Environment {
- public:
-  void set(const char* name, const char* value) {
-    if (!old_.contains(name)) {
-      const char* before = std::getenv(name);
-      old_[name] = before ? std::optional<std::string>(before) : std::nullopt;
-    }
-    if (value)
-      setenv(name, value, 1);
-    else
-      unsetenv(name);
-  }
-  ~Environment() {
-    for (const auto& [name, value] : old_)
-      if (value)
-        setenv(name.c_str(), value->c_str(), 1);
-      else
-        unsetenv(name.c_str());
-  }
-
- private:
-  std::map<std::string, std::optional<std::string>> old_;
-};
 
 }  // namespace
 
@@ -122,21 +90,21 @@ TEST_CASE("disk cache: an entry damaged at any byte, or cut off, is deleted and 
   DiskCache cache(directory.path() / "cache");
   REQUIRE(put(cache, "the key", "the payload"));
   const fs::path file = files(directory.path() / "cache").at(0);
-  const std::string good = slurp(file);
+  const std::string good = read_text(file);
   for (size_t i = 0; i < good.size(); ++i) {
     std::string bad = good;
     bad[i] ^= 4;
-    spill(file, bad);
+    write_text(file, bad);
     if (get(cache, "the key")) FAIL("damage at byte " << i << " was not seen");
     if (fs::exists(file)) FAIL("the file damaged at byte " << i << " is still there");
-    spill(file, good.substr(0, i));
+    write_text(file, good.substr(0, i));
     if (get(cache, "the key")) FAIL("a file of " << i << " bytes was accepted");
   }
-  spill(file, good + "x");
+  write_text(file, good + "x");
   CHECK(get(cache, "the key") == std::nullopt);
   CHECK(cache.stats().rejected == int64_t(2 * good.size() + 1));
   CHECK(cache.stats().hits == 0);
-  spill(file, good);
+  write_text(file, good);
   CHECK(get(cache, "the key") == "the payload");
 }
 
@@ -145,10 +113,10 @@ TEST_CASE("disk cache: a file under the name of another key is not trusted") {
   DiskCache cache(directory.path() / "cache");
   put(cache, "key a", "a");
   const fs::path a = files(directory.path() / "cache").at(0);
-  const std::string content = slurp(a);
+  const std::string content = read_text(a);
   fs::remove(a);
   put(cache, "key b", "b");
-  spill(files(directory.path() / "cache").at(0), content);
+  write_text(files(directory.path() / "cache").at(0), content);
   CHECK(get(cache, "key b") == std::nullopt);
   CHECK(cache.stats().rejected == 1);
 }
@@ -207,9 +175,9 @@ TEST_CASE("disk cache: temporary files of processes that died are swept") {
   TemporaryDirectory directory;
   const fs::path where = directory.path() / "cache";
   fs::create_directory(where);
-  spill(where / "tmp-1-1", "old");
-  spill(where / "tmp-2-1", "young");
-  spill(where / "README", "not ours");
+  write_text(where / "tmp-1-1", "old");
+  write_text(where / "tmp-2-1", "young");
+  write_text(where / "README", "not ours");
   fs::last_write_time(where / "tmp-1-1", fs::file_time_type::clock::now() - std::chrono::hours(2));
   DiskCache cache(where);
   put(cache, "key", "payload");
@@ -231,7 +199,7 @@ TEST_CASE("disk cache: a directory that others may write to is refused") {
     CHECK(get(cache, "key") == std::nullopt);
     fs::remove(where);
   }
-  spill(where, "a file");
+  write_text(where, "a file");
   DiskCache file(where);
   CHECK_THAT(file.disabled_reason(), ContainsSubstring("cannot be opened"));
   DiskCache below(where / "deeper");
@@ -312,23 +280,22 @@ TEST_CASE("disk cache: processes and threads that write the same keys do not dis
 }
 
 TEST_CASE("disk cache: the environment names the directory or switches the cache off") {
-  Environment environment;
+  const EnvironmentVariable named("CERMET_CACHE_DIR", "/a/b");
   std::string reason;
-  environment.set("CERMET_CACHE_DIR", "/a/b");
   CHECK(DiskCache::default_directory() == "/a/b");
   for (const char* off : {"", "off"}) {
-    environment.set("CERMET_CACHE_DIR", off);
+    named.set(off);
     CHECK(DiskCache::default_directory(&reason).empty());
     CHECK(reason == "CERMET_CACHE_DIR switches it off");
   }
-  environment.set("CERMET_CACHE_DIR", nullptr);
-  environment.set("XDG_CACHE_HOME", "/x");
-  environment.set("HOME", "/h");
+  named.set(nullptr);
+  const EnvironmentVariable caches("XDG_CACHE_HOME", "/x");
+  const EnvironmentVariable home("HOME", "/h");
   CHECK(DiskCache::default_directory() == "/x/cermet");
-  environment.set("XDG_CACHE_HOME", "relative");
+  caches.set("relative");
   CHECK(DiskCache::default_directory() == "/h/.cache/cermet");
-  environment.set("XDG_CACHE_HOME", nullptr);
-  environment.set("HOME", nullptr);
+  caches.set(nullptr);
+  home.set(nullptr);
   CHECK(DiskCache::default_directory(&reason).empty());
   CHECK_THAT(reason, ContainsSubstring("nor HOME"));
 }

@@ -14,12 +14,16 @@
 #include "ir/host_array.h"
 #include "runtime/host_cpu.h"
 #include "support/catch.h"
+#include "support/environment.h"
+#include "support/paths.h"
 
 using namespace cermet;
 using namespace cermet::ir;
 using runtime::BufferStorage;
 using runtime::Engine;
 using runtime::EngineOptions;
+using test::EnvironmentVariable;
+using test::TemporaryDirectory;
 
 namespace {
 
@@ -41,13 +45,6 @@ HostArray run(Engine& engine, const Value& root) {
   const auto result = engine.realize(std::span(&root, 1))[0];
   return HostArray(root->dtype, root->shape, result->host_data());
 }
-
-struct TemporaryDirectory {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() /
-      ("cermet-engine-" + std::to_string(std::rand()) + "-" + std::to_string(::getpid()));
-  ~TemporaryDirectory() { std::filesystem::remove_all(path); }
-};
 
 }  // namespace
 
@@ -106,7 +103,7 @@ TEST_CASE("engine: a computed node is the start of later programs") {
 TEST_CASE("engine: code from the disk may have been made for a kernel of another name") {
   const TemporaryDirectory folder;
   EngineOptions options;
-  options.cache_directory = folder.path;
+  options.cache_directory = folder.path();
   // Two kernels of one word: the second gets a number behind its name, but not when it is alone.
   const auto roots = [](Engine& engine) {
     return std::vector<Value>{neg(data_of(engine, {8})),
@@ -176,7 +173,7 @@ TEST_CASE("engine: several threads realize at once") {
 TEST_CASE("engine: what is on disk is not compiled again") {
   TemporaryDirectory directory;
   EngineOptions options = without_disk();
-  options.cache_directory = directory.path;
+  options.cache_directory = directory.path();
   const auto work = [](Engine& engine) {
     const Value x = data_of(engine, {33, 7});
     return run(engine, tanh(x) + reduce(Combine::Max, x, Dims{1}, true));
@@ -196,14 +193,14 @@ TEST_CASE("engine: what is on disk is not compiled again") {
 TEST_CASE("engine: damaged cache entries are compiled again") {
   TemporaryDirectory directory;
   EngineOptions options = without_disk();
-  options.cache_directory = directory.path;
+  options.cache_directory = directory.path();
   const auto work = [](Engine& engine) { return run(engine, exp(data_of(engine, {9}))); };
   HostArray expected;
   {
     Engine engine(options);
     expected = work(engine);
   }
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory.path)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory.path())) {
     if (!entry.is_regular_file()) continue;
     std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(std::streamoff(entry.file_size() / 2));
@@ -215,13 +212,13 @@ TEST_CASE("engine: damaged cache entries are compiled again") {
 }
 
 TEST_CASE("engine: CERMET_DUMP prints the stages of what is compiled, once for each program") {
-  ::setenv("CERMET_DUMP", "graph,kernels", 1);
+  const EnvironmentVariable dump("CERMET_DUMP", "graph,kernels");
   Engine engine(without_disk());
-  ::setenv("CERMET_DUMP", "graph,nonsense", 1);
+  dump.set("graph,nonsense");
   CHECK_THROWS_WITH(Engine(without_disk()),
                     "CERMET_DUMP: 'nonsense' is no stage; there are graph simplified kernels loops "
                     "llvm asm");
-  ::unsetenv("CERMET_DUMP");
+  dump.set(nullptr);
 
   std::FILE* file = std::tmpfile();
   REQUIRE(file != nullptr);

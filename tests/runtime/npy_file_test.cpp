@@ -28,6 +28,7 @@ using cermet::runtime::write_npy;
 using cermet::runtime::write_npz;
 using cermet::test::read_bytes;
 using cermet::test::TemporaryDirectory;
+using cermet::test::write_text;
 
 namespace {
 
@@ -336,9 +337,8 @@ TEST_CASE("npz: a zip that is cut off or damaged is an error, never a crash") {
   TemporaryDirectory directory;
   const auto path = directory.path() / "x.npz";
   const std::vector<std::byte> whole = read_bytes(data("deflated.npz"));
-  const auto save = [&](std::vector<std::byte> bytes) {
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
+  const auto save = [&](const std::vector<std::byte>& bytes) {
+    write_text(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   };
   const auto accepted = [&] {
     try {

@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
@@ -14,32 +13,10 @@
 
 #include "cermet/error.h"
 #include "support/catch.h"
+#include "support/environment.h"
 
 using cermet::runtime::ThreadPool;
-
-namespace {
-
-// Sets a variable of the environment while it lives.
-class ScopedEnvironment {
- public:
-  ScopedEnvironment(const char* name, const char* value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old, had_ = true;
-    setenv(name, value, 1);
-  }
-  ~ScopedEnvironment() {
-    if (had_)
-      setenv(name_, old_.c_str(), 1);
-    else
-      unsetenv(name_);
-  }
-
- private:
-  const char* name_;
-  std::string old_;
-  bool had_ = false;
-};
-
-}  // namespace
+using cermet::test::EnvironmentVariable;
 
 TEST_CASE("thread pool: every task runs exactly once, whatever the counts") {
   for (int threads : {1, 2, 3, 8}) {
@@ -176,11 +153,11 @@ TEST_CASE("thread pool: the exception of the lowest task arrives, the other task
 
 TEST_CASE("thread pool: CERMET_NUM_THREADS decides, and a bad value is named") {
   {
-    ScopedEnvironment set("CERMET_NUM_THREADS", "3");
+    const EnvironmentVariable set("CERMET_NUM_THREADS", "3");
     CHECK(ThreadPool::default_threads() == 3);
   }
   for (const char* bad : {"", "0", "-1", "two", "3 ", "1025", "99999999999999999999"}) {
-    ScopedEnvironment set("CERMET_NUM_THREADS", bad);
+    const EnvironmentVariable set("CERMET_NUM_THREADS", bad);
     CHECK_THROWS_WITH(
         ThreadPool::default_threads(),
         "CERMET_NUM_THREADS: expected an integer from 1 to 1024, got \"" + std::string(bad) + "\"");
@@ -190,9 +167,7 @@ TEST_CASE("thread pool: CERMET_NUM_THREADS decides, and a bad value is named") {
 }
 
 TEST_CASE("thread pool: without CERMET_NUM_THREADS the affinity mask decides") {
-  const char* old = std::getenv("CERMET_NUM_THREADS");
-  const std::string kept = old ? old : "";
-  unsetenv("CERMET_NUM_THREADS");
+  const EnvironmentVariable unset("CERMET_NUM_THREADS", nullptr);
   int threads = 0;
   std::thread([&] {  // the mask of a thread of its own, so that the others keep theirs
     cpu_set_t all, one;
@@ -205,7 +180,6 @@ TEST_CASE("thread pool: without CERMET_NUM_THREADS the affinity mask decides") {
   })
       .join();
   CHECK(threads == 1);
-  if (old) setenv("CERMET_NUM_THREADS", kept.c_str(), 1);
 }
 
 TEST_CASE("thread pool: a forked child works alone and ends") {

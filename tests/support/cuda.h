@@ -6,18 +6,14 @@
 #include "cermet/error.h"
 #include "compiler/cuda/nvrtc.h"
 #include "support/catch.h"
+#include "support/message.h"
 
 namespace cermet::test {
 
 // Why there is no NVRTC, in one line, or an empty text.
 inline std::string no_nvrtc() {
-  try {
-    compiler::nvrtc_library();
-    return {};
-  } catch (const DeviceError& error) {
-    const std::string text = error.what();
-    return text.substr(0, text.find('\n'));
-  }
+  const std::string text = message_of<DeviceError>([] { compiler::nvrtc_library(); });
+  return text.substr(0, text.find('\n'));
 }
 
 }  // namespace cermet::test

@@ -1,7 +1,9 @@
 #pragma once
 // Kernels for tests: written with the builder, compiled for a target and called.
 
+#include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "compiler/loops_builder.h"
 #include "compiler/target.h"
 #include "runtime/code_arena.h"
+#include "support/catch.h"
 
 namespace cermet::test {
 
@@ -27,6 +30,23 @@ inline const std::vector<compiler::Target>& runnable_targets() {
     return result;
   }();
   return targets;
+}
+
+// Calls f(target, lanes) for each target that this machine can run; what fails says for which.
+template <class F>
+void for_each_target(std::initializer_list<int> lane_counts, const F& f) {
+  for (const compiler::Target& target : runnable_targets())
+    for (const int lanes : lane_counts) {
+      INFO(target.cpu << ", lanes " << lanes);
+      f(target, lanes);
+    }
+}
+
+// The buffer that is argument `index`.
+inline compiler::loops::Buffer argument(int32_t index, DType dtype = DType::F32) {
+  compiler::loops::Buffer buffer;
+  buffer.index = index, buffer.dtype = dtype;
+  return buffer;
 }
 
 // A function that `write(builder)` fills.
@@ -47,6 +67,10 @@ class Kernel {
       : object_(compiler::llvm_backend().to_object(function, target)),
         code_(runtime::CodeArena().place(runtime::relocate_elf(object_))),
         run_(reinterpret_cast<compiler::KernelFunction>(code_->entry(function.name))) {}
+  // Of make_function(target, write).
+  template <std::invocable<compiler::loops::Builder&> Write>
+  Kernel(const compiler::Target& target, const Write& write)
+      : Kernel(make_function(target, write), target) {}
 
   std::vector<void*> buffers;
   std::vector<int64_t> integers;

@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -16,8 +14,7 @@
 namespace cermet::test {
 
 inline std::vector<std::byte> read_bytes(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = read_text(path);
   const auto* first = reinterpret_cast<const std::byte*>(text.data());
   return {first, first + text.size()};
 }
@@ -27,7 +24,7 @@ inline std::vector<std::byte> compile_c(const std::string& source,
   const TemporaryDirectory directory;
   const std::string c = (directory.path() / "kernel.c").string();
   const std::string o = (directory.path() / "kernel.o").string();
-  std::ofstream(c) << source;
+  write_text(c, source);
   const std::string command =
       "g++ -x c -c -O2 -ffreestanding -fno-stack-protector " + flags + " " + c + " -o " + o;
   if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);

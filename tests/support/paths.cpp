@@ -1,6 +1,8 @@
 #include "support/paths.h"
 
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <system_error>
 
@@ -9,6 +11,15 @@ namespace cermet::test {
 std::filesystem::path source_dir() { return CERMET_SOURCE_DIR; }
 
 std::filesystem::path build_dir() { return CERMET_BINARY_DIR; }
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_text(const std::filesystem::path& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 TemporaryDirectory::TemporaryDirectory() {
   std::string name = (std::filesystem::temp_directory_path() / "cermet-test-XXXXXX").string();

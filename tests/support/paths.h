@@ -2,6 +2,8 @@
 // Where tests find their data, and where they may write.
 
 #include <filesystem>
+#include <string>
+#include <string_view>
 
 namespace cermet::test {
 
@@ -10,6 +12,10 @@ std::filesystem::path source_dir();
 
 // The root of the build tree.
 std::filesystem::path build_dir();
+
+// A whole file, byte for byte; an empty text if it cannot be read.
+std::string read_text(const std::filesystem::path& path);
+void write_text(const std::filesystem::path& path, std::string_view text);
 
 // A fresh empty directory, removed with everything in it when the object dies.
 class TemporaryDirectory {

@@ -12,54 +12,30 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
 #include "support/catch.h"
 #include "support/paths.h"
+#include "support/shell.h"
 
 using namespace cermet;
+using test::Outcome;
 
 namespace {
 
-struct Outcome {
-  int code;
-  std::string output;  // standard output and standard error
-};
-
 // Runs ir-dump in a folder, through the shell.
 Outcome ir_dump(const std::string& arguments, const std::filesystem::path& folder) {
-  const std::string command =
-      fmt::format("cd '{}' && '{}' {} 2>&1", folder.string(),
-                  (test::build_dir() / "tools/ir-dump").string(), arguments);
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  Outcome outcome{0, ""};
-  char buffer[4096];
-  while (const size_t count = std::fread(buffer, 1, sizeof buffer, pipe))
-    outcome.output.append(buffer, count);
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
-}
-
-std::string read(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-void write(const std::filesystem::path& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary) << text;
+  return test::run_shell(fmt::format("cd '{}' && '{}' {}", folder.string(),
+                                     (test::build_dir() / "tools/ir-dump").string(), arguments));
 }
 
 constexpr std::string_view command_mark = "# $ ir-dump";
 
 // The file with every expectation replaced by what ir-dump prints now.
 std::string updated(const std::filesystem::path& path) {
-  std::istringstream in(read(path));
+  std::istringstream in(test::read_text(path));
   std::string out;
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("#|")) continue;
@@ -96,16 +72,16 @@ TEST_CASE("ir-dump: golden files print what they say") {
     INFO(entry.path().string());
     CHECK(now.find("\n#|") != std::string::npos);
     if (update)
-      write(entry.path(), now);
+      test::write_text(entry.path(), now);
     else
-      CHECK(now == read(entry.path()));
+      CHECK(now == test::read_text(entry.path()));
   }
   CHECK(files > 0);
 }
 
 TEST_CASE("ir-dump: reads files and standard input, and prints the stages asked for") {
   const test::TemporaryDirectory folder;
-  write(folder.path() / "a.cir", small);
+  test::write_text(folder.path() / "a.cir", small);
   const auto run = [&](const std::string& arguments) { return ir_dump(arguments, folder.path()); };
   CHECK(run("a.cir").code == 0);
   CHECK(run("a.cir").output == small);
@@ -119,13 +95,13 @@ TEST_CASE("ir-dump: reads files and standard input, and prints the stages asked 
 
 TEST_CASE("ir-dump: --grad appends gradients") {
   const test::TemporaryDirectory folder;
-  write(folder.path() / "a.cir",
-        "cir 1\n"
-        "graph main(%0: f32[2], %1: f32[2], %2: i64[2]) {\n"
-        "  %3 = leaf %0 id=0 : f32[2]\n"
-        "  %4 = mul %3, %1 : f32[2]\n"
-        "  return %4, %2\n"
-        "}\n");
+  test::write_text(folder.path() / "a.cir",
+                   "cir 1\n"
+                   "graph main(%0: f32[2], %1: f32[2], %2: i64[2]) {\n"
+                   "  %3 = leaf %0 id=0 : f32[2]\n"
+                   "  %4 = mul %3, %1 : f32[2]\n"
+                   "  return %4, %2\n"
+                   "}\n");
   CHECK(ir_dump("a.cir --grad --stage=simplified", folder.path()).output ==
         "cir 1\n"
         "graph main(%0: f32[2], %1: f32[2], %2: i64[2]) {\n"
@@ -136,8 +112,9 @@ TEST_CASE("ir-dump: --grad appends gradients") {
 
 TEST_CASE("ir-dump: shows loops, LLVM IR and assembly of each kernel") {
   const test::TemporaryDirectory folder;
-  write(folder.path() / "a.cir",
-        "cir 1\ngraph main(%0: f32[1000]) {\n  %1 = add %0, %0 : f32[1000]\n  return %1\n}\n");
+  test::write_text(
+      folder.path() / "a.cir",
+      "cir 1\ngraph main(%0: f32[1000]) {\n  %1 = add %0, %0 : f32[1000]\n  return %1\n}\n");
   const auto stage = [&](std::string_view name, std::string_view target) {
     const Outcome outcome =
         ir_dump(fmt::format("a.cir --stage={} --target={}", name, target), folder.path());
@@ -156,13 +133,13 @@ TEST_CASE("ir-dump: shows loops, LLVM IR and assembly of each kernel") {
 
 TEST_CASE("ir-dump: exit codes tell what went wrong") {
   const test::TemporaryDirectory folder;
-  write(folder.path() / "a.cir", small);
-  write(folder.path() / "bad.cir",
-        "cir 1\ngraph main(%0: f32[2]) {\n  %1 = sine %0 : f32[2]\n"
-        "  %2 = add %0 : f32[2]\n  return %1\n}\n");
-  write(folder.path() / "opaque.cir",
-        "cir 1\ngraph main(%0: f32[2]) {\n"
-        "  %1 = custom_gradient %0, %0 rule=opaque : f32[2]\n  return %1\n}\n");
+  test::write_text(folder.path() / "a.cir", small);
+  test::write_text(folder.path() / "bad.cir",
+                   "cir 1\ngraph main(%0: f32[2]) {\n  %1 = sine %0 : f32[2]\n"
+                   "  %2 = add %0 : f32[2]\n  return %1\n}\n");
+  test::write_text(folder.path() / "opaque.cir",
+                   "cir 1\ngraph main(%0: f32[2]) {\n"
+                   "  %1 = custom_gradient %0, %0 rule=opaque : f32[2]\n  return %1\n}\n");
   const auto run = [&](const std::string& arguments) { return ir_dump(arguments, folder.path()); };
   CHECK(run("--help").code == 0);
   CHECK(run("").code == 2);
