@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -137,7 +138,9 @@ const NvrtcLibrary& open_nvrtc(const NvrtcPlaces& places) {
         ir::DynamicLibrary library;
         NvrtcLibrary functions;
       };
-      return (new Open{std::move(*library), std::move(*nvrtc)})->functions;
+      static auto* const opened = new std::vector<std::unique_ptr<Open>>;
+      opened->push_back(std::make_unique<Open>(Open{std::move(*library), std::move(*nvrtc)}));
+      return opened->back()->functions;
     }
     tried += fmt::format("\n  {}: {}", path.string(), why);
   }

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "cermet/error.h"
 #include "ir/dynlib.h"
@@ -70,14 +71,18 @@ const Driver& open_driver(const std::filesystem::path& file) {
   std::string why;
   std::optional<ir::DynamicLibrary> library = ir::DynamicLibrary::try_open(file, why);
   if (!library) throw refused(file, fmt::format("was not found: {}", why));
-  // Never closed: a driver keeps threads of its own, and other static objects may use it at exit.
   struct Open {
     ir::DynamicLibrary library;
     Driver functions;
   };
   auto open = std::make_unique<Open>(Open{std::move(*library), {}});
   open->functions = load(open->library);
-  return open.release()->functions;
+  // Never closed: a driver keeps threads of its own, and other static objects may use it at exit.
+  static auto* const opened = new std::vector<std::unique_ptr<Open>>;
+  static std::mutex mutex;
+  const std::scoped_lock lock(mutex);
+  opened->push_back(std::move(open));
+  return opened->back()->functions;
 }
 
 const Driver& driver() {

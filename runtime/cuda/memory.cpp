@@ -171,8 +171,8 @@ void retire(MemoryBlock* raw) {
     const std::lock_guard lock(core->mutex);
     core->stats.live_bytes -= int64_t(block->capacity);
     if (block->source == Source::Driver) {
-      core->keep(std::move(block));
       const int64_t limit = core->closed ? 0 : core->options.cache_limit;
+      core->keep(std::exchange(block, nullptr));
       if (limit >= 0) surplus = core->shed(limit);
     }
   }

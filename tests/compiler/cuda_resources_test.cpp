@@ -1,5 +1,6 @@
 #include "compiler/cuda/resources.h"
 
+#include "compiler/cuda/resources_table.h"
 #include "support/catch.h"
 
 using cermet::compiler::CudaResources;
@@ -66,4 +67,22 @@ TEST_CASE("cuda resources: other lines are passed on") {
   CHECK(parse_resources("", &rest).empty());
   CHECK(parse_resources("no report at all", &rest).empty());
   CHECK(rest == "no report at all\n");
+}
+
+TEST_CASE("cuda resources: a table for people") {
+  const std::vector<cermet::compiler::CudaLaunchCost> kernels = {
+      {{.kernel = "map_0", .registers = 32}, 256, 0},
+      {{.kernel = "a_long_name",
+        .registers = 168,
+        .barriers = 1,
+        .spill_store_bytes = 8,
+        .spill_load_bytes = 4,
+        .shared_bytes = 1024},
+       128,
+       65536},
+  };
+  CHECK(cermet::compiler::resources_table({90}, kernels) ==
+        "kernel       threads  registers  spills   stack  shared  blocks  occupancy  limited by\n"
+        "map_0            256         32       0       0       0       8       100%  threads\n"
+        "a_long_name      128        168      12       0   66560       3        19%  registers\n");
 }

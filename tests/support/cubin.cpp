@@ -85,8 +85,11 @@ std::map<std::string, SassCensus> read_cubin(std::span<const std::byte> cubin) {
   for (uint64_t i = 0; i < header.e_shnum; ++i) {
     const auto part = section(i);
     std::string name;
-    for (uint64_t at = names.sh_offset + part.sh_name; const char c = read<char>(cubin, at); ++at)
+    for (uint64_t at = names.sh_offset + part.sh_name;; ++at) {
+      const char c = read<char>(cubin, at);
+      if (c == '\0') break;
       name += c;
+    }
     if (!name.starts_with(".text.")) continue;
     if (part.sh_offset > cubin.size() || cubin.size() - part.sh_offset < part.sh_size)
       throw std::runtime_error("a cubin ends in the middle");
