@@ -77,18 +77,24 @@ Card::~Card() {
   if (!options_.context) driver_.DevicePrimaryCtxRelease(device_);
 }
 
-Card::Current::Current(const Card& card) {
+Result Card::Current::push(const Card& card) noexcept {
   CUctx_st* current = nullptr;
-  card.check(card.driver_.CtxGetCurrent(&current), "cuCtxGetCurrent");
-  if (current == card.context_) return;
-  card.check(card.driver_.CtxPushCurrent(card.context_), "cuCtxPushCurrent");
-  pushed_ = &card;
+  Result result = card.driver_.CtxGetCurrent(&current);
+  if (result == Result::Success && current != card.context_) {
+    result = card.driver_.CtxPushCurrent(card.context_);
+    if (result == Result::Success) pushed_ = &card;
+  }
+  holds_ = result == Result::Success;
+  return result;
 }
 
-Card::Current::~Current() {
+void Card::Current::pop() noexcept {
   CUctx_st* popped = nullptr;
   if (pushed_) pushed_->driver_.CtxPopCurrent(&popped);
 }
+
+Card::Current::Current(const Card& card) { card.check(push(card), "cuCtxPushCurrent"); }
+Card::Current::Current(const Card& card, Quiet) noexcept { push(card); }
 
 void Card::fail(Result result, const char* call) const {
   std::string text = fmt::format("cuda:{}: {}", index_, describe(driver_, result, call));

@@ -57,16 +57,31 @@ class Card {
   bool waits_after_launch() const { return options_.wait_after_launch; }
   LaunchLog& launches() const { return launches_; }
 
-  // Makes the context current until the object dies. Its destructor does not throw.
+  // Makes the context current until the object dies.
   class Current {
    public:
     explicit Current(const Card& card);
-    ~Current();
+    ~Current() { pop(); }
     Current(const Current&) = delete;
     Current& operator=(const Current&) = delete;
 
+   protected:
+    enum class Quiet { Yes };
+    Current(const Card& card, Quiet) noexcept;
+    bool holds() const { return holds_; }
+
    private:
+    Result push(const Card& card) noexcept;
+    void pop() noexcept;
     const Card* pushed_ = nullptr;  // null: it was current already
+    bool holds_ = false;
+  };
+
+  // The same for destructors: does not throw, but may fail, and then there is nothing to be done.
+  class CurrentIfPossible : public Current {
+   public:
+    explicit CurrentIfPossible(const Card& card) noexcept : Current(card, Quiet::Yes) {}
+    explicit operator bool() const { return holds(); }
   };
 
   // Throws DeviceError unless the call succeeded: with the card, the call, the driver's own text

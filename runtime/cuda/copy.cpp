@@ -39,11 +39,8 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
 
 PinnedMemory::~PinnedMemory() {
   if (!data_) return;
-  const Driver& driver = card_->driver();
-  if (driver.CtxPushCurrent(card_->context()) != Result::Success) return;
-  driver.MemFreeHost(data_);
-  CUctx_st* popped = nullptr;
-  driver.CtxPopCurrent(&popped);
+  const Card::CurrentIfPossible current(*card_);
+  if (current) card_->driver().MemFreeHost(data_);
 }
 
 HostCopies::HostCopies(std::shared_ptr<const Card> card, size_t piece_bytes)

@@ -15,8 +15,8 @@
 namespace cermet::runtime::cuda {
 
 struct DeviceOptions {
-  CardOptions card;
-  DeviceAllocatorOptions memory;
+  CardOptions card = {};
+  DeviceAllocatorOptions memory = {};
 
   // From CERMET_CUDA_SYNC, see CardOptions; CERMET_CUDA_EXACT=1 sets memory.exact.
   static DeviceOptions from_environment();

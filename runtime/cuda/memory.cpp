@@ -43,14 +43,13 @@ size_t capacity_for(size_t bytes) {
 
 // A card's memory goes back whether its context still works or not: freeing never throws.
 void free_now(const MemoryBlock& block, const Stream* stream) {
+  const Card::CurrentIfPossible current(*block.card);
+  if (!current) return;
   const Driver& driver = block.card->driver();
-  if (driver.CtxPushCurrent(block.card->context()) != Result::Success) return;
   if (stream)
     driver.MemFreeAsync(block.address, stream->handle());
   else
     driver.MemFree(block.address);
-  CUctx_st* popped = nullptr;
-  driver.CtxPopCurrent(&popped);
 }
 
 }  // namespace

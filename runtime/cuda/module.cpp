@@ -18,11 +18,9 @@ struct LoadedModule {
 
   // The driver waits until none of its kernels runs.
   ~LoadedModule() {
-    const Driver& driver = card->driver();
-    if (!module || driver.CtxPushCurrent(card->context()) != Result::Success) return;
-    driver.ModuleUnload(module);
-    CUctx_st* popped = nullptr;
-    driver.CtxPopCurrent(&popped);
+    if (!module) return;
+    const Card::CurrentIfPossible current(*card);
+    if (current) card->driver().ModuleUnload(module);
   }
 };
 

@@ -15,12 +15,10 @@ struct Stream::Core {
 
   ~Core() {
     if (!stream && !borrowed) return;  // it was never made
-    const Driver& driver = card->driver();
-    if (driver.CtxPushCurrent(card->context()) != Result::Success) return;
-    driver.StreamSynchronize(stream);
-    if (!borrowed) driver.StreamDestroy(stream);
-    CUctx_st* popped = nullptr;
-    driver.CtxPopCurrent(&popped);
+    const Card::CurrentIfPossible current(*card);
+    if (!current) return;
+    card->driver().StreamSynchronize(stream);
+    if (!borrowed) card->driver().StreamDestroy(stream);
   }
 };
 
@@ -81,6 +79,11 @@ bool Stream::capturing() const {
   return status != CaptureStatus::None;
 }
 
+bool Stream::can_capture() const {
+  // A null handle and CU_STREAM_LEGACY are the legacy default stream.
+  return handle() != nullptr && handle() != reinterpret_cast<CUstream_st*>(1);
+}
+
 std::optional<Stream> StreamUse::stream() const {
   std::shared_ptr<const Stream::Core> core = core_.lock();
   if (!core) return std::nullopt;
@@ -107,7 +110,9 @@ Event& Event::operator=(Event&& other) noexcept {
 
 Event::~Event() {
   // Destroying one that is not reached yet is fine: the driver keeps it as long as it needs it.
-  if (event_) card_->driver().EventDestroy(event_);
+  if (!event_) return;
+  const Card::CurrentIfPossible current(*card_);
+  card_->driver().EventDestroy(event_);
 }
 
 void Event::record(const Stream& stream) const {

@@ -36,6 +36,8 @@ class Stream {
   void wait(const Stream& other) const;
   // Whether what it is given becomes part of a graph instead of running.
   bool capturing() const;
+  // Whether that is possible at all: not with the legacy default stream.
+  bool can_capture() const;
 
   friend bool operator==(const Stream&, const Stream&) = default;
 
