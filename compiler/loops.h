@@ -1,8 +1,12 @@
 #pragma once
 // The loop IR: one kernel as structured loops over typed scalars and short vectors. It is what both
-// code generators print (compiler/llvm/ as LLVM IR, later CUDA C), and its text is the kernel's
-// cache key, so it never holds an extent, a stride or a scalar of the user unless the lowering
-// chose to specialise on it.
+// code generators print (compiler/llvm/ as LLVM IR, compiler/cuda/ as CUDA C), and its text is the
+// kernel's cache key, so it never holds an extent, a stride or a scalar of the user unless the
+// lowering chose to specialise on it.
+//
+// A function is either for the CPU: called with a part of the parallel range, [begin, end); or,
+// with `threads` > 0, for a GPU: run by `threads` threads of every block of a grid, which take the
+// range apart by themselves with thread, block and blocks.
 //
 // Instructions are SSA: each is defined once, before its uses, in the same block or one around it.
 // Loops carry values: a For has initial values, its body's parameters stand for them and its body
@@ -31,7 +35,9 @@ namespace cermet::compiler::loops {
 //
 // Constant        imm: the element's bits, splat over the lanes
 // Argument        imm: index into the kernel's int64 arguments (i64 scalar)
-// Begin, End      i64: the part of the parallel range this call is to do
+// Begin, End      i64: the part of the parallel range this call is to do; CPU only
+// Thread, Block, Blocks  i64: this thread in its block, this block in the grid, how many blocks
+//                 there are; GPU only
 // BlockParameter  a For's induction variable (i64; first) or a carried value
 // Add .. Select   lane by lane
 //   Div, Rem      integers truncate and require a divisor that is neither 0 nor gives overflow
@@ -50,7 +56,7 @@ namespace cermet::compiler::loops {
 //                 (y < x ? y : x)
 // ReduceOr/And    of Bool lanes
 // Load            imm: buffer; operands: position (i64 scalar) [, mask]: `lanes` consecutive
-//                 elements, 0 where masked
+//                 elements, 0 where masked; on a GPU the position is a multiple of the lanes
 // GatherLoad      imm: buffer; operands: positions (i64 lanes) [, mask]
 // Store           imm: buffer; operands: position, value [, mask]
 // ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last of
@@ -60,11 +66,17 @@ namespace cermet::compiler::loops {
 // CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of mask,
 //                 value elsewhere; for rare cases that are too long to inline; skipped when no lane
 //                 is set
+// Barrier         all threads of the block wait for each other and see each other's writes; GPU
+// only ShuffleXor      imm: mask; the operand's value in the thread of this warp whose number
+// differs by
+//                 mask; every thread of the warp takes part; GPU only
+// ShuffleUp       imm: distance; the value of the thread that many below, or the own one; GPU only
 // For             operands: lower, upper (i64), initial values...; imm: step > 0; one block
 // If              operand: Bool scalar; one block; no results
 // Result          operand: a For; imm: which carried value
 #define CERMET_LOOP_OPCODES(X)                                                                    \
   X(Constant, const, Pure) X(Argument, arg, Pure) X(Begin, begin, Pure) X(End, end, Pure)           \
+  X(Thread, thread, Pure) X(Block, block, Pure) X(Blocks, blocks, Pure)  \
   X(BlockParameter, param, Pure)                                                                    \
   X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
   X(Neg, neg, Pure) X(Abs, abs, Pure) X(Fma, fma, Pure) X(Sqrt, sqrt, Pure)                         \
@@ -80,7 +92,9 @@ namespace cermet::compiler::loops {
   X(ReduceOr, reduce_or, Pure) X(ReduceAnd, reduce_and, Pure)                                       \
   X(Load, load, Memory) X(GatherLoad, gather_load, Memory)                                          \
   X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \
-  X(Report, report, Memory) X(CallScalar, call, Pure)                                               \
+  X(Report, report, Memory) X(CallScalar, call, Pure)  \
+  X(Barrier, barrier, Memory)                                             \
+  X(ShuffleXor, shuffle_xor, Memory) X(ShuffleUp, shuffle_up, Memory)                                                 \
   X(For, for, Structure) X(If, if, Structure) X(Result, result, Pure)
 
 enum class Opcode : uint8_t {
@@ -124,8 +138,8 @@ struct Block {
 };
 
 // Where elements live. Argument: a pointer passed to the kernel, `index` says which; Scratch:
-// memory of this worker, at a byte offset that is a multiple of 64; Local: on the stack, `elements`
-// of them.
+// memory of this worker (on a GPU: the block's shared memory), at a byte offset that is a multiple
+// of 64; Local: on the stack, `elements` of them, CPU only.
 struct Buffer {
   enum class Kind : uint8_t { Argument, Scratch, Local };
   Kind kind = Kind::Argument;
@@ -140,6 +154,9 @@ struct Buffer {
 struct Function {
   std::string name;            // of the symbol; an identifier, not part of the text
   int32_t argument_count = 0;  // int64 arguments
+  int32_t threads = 0;         // of a block; 0: a function for the CPU
+  // GPU: the width that was proven to hold every index (compiler/cuda/index_width.h); 0: none was.
+  int32_t index_bits = 0;
   std::vector<Buffer> buffers;
   std::vector<Instruction> instructions;
   std::vector<Block> blocks;  // blocks[0] is the kernel's body

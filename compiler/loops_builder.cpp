@@ -242,6 +242,13 @@ void Builder::report(int64_t code, Ref mask, Ref value) {
          int32_t(open_.size()) - 1);
 }
 
+void Builder::barrier() {
+  append({Opcode::Barrier, DType::I64, 1, -1, 0, {}}, int32_t(open_.size()) - 1);
+}
+Ref Builder::shuffle(Opcode op, Ref x, int64_t distance) {
+  return append({op, dtype(x), uint16_t(lanes(x)), -1, distance, {x}}, int32_t(open_.size()) - 1);
+}
+
 std::vector<Ref> Builder::for_loop(Ref lower, Ref upper, int64_t step, std::span<const Ref> initial,
                                    const Body& body) {
   Instruction loop{Opcode::For, DType::I64, 1, -1, step, {lower, upper}};

@@ -39,6 +39,9 @@ class Builder {
   Ref argument(int32_t i);  // i64; grows Function::argument_count
   Ref begin() { return pure(Opcode::Begin, DType::I64, 1, {}); }
   Ref end() { return pure(Opcode::End, DType::I64, 1, {}); }
+  Ref thread() { return pure(Opcode::Thread, DType::I64, 1, {}); }
+  Ref block() { return pure(Opcode::Block, DType::I64, 1, {}); }
+  Ref blocks() { return pure(Opcode::Blocks, DType::I64, 1, {}); }
 
   Ref add(Ref x, Ref y);
   Ref sub(Ref x, Ref y);
@@ -87,6 +90,9 @@ class Builder {
   void store(int32_t buffer, Ref position, Ref value, Ref mask = {});
   void scatter_store(int32_t buffer, Ref positions, Ref value, Ref mask = {});
   void report(int64_t code, Ref mask, Ref value);
+  void barrier();
+  // Opcode::ShuffleXor and ShuffleUp: of x, from another thread of the warp.
+  Ref shuffle(Opcode op, Ref x, int64_t distance);
 
   // for (i = lower; i < upper; i += step) with carried values: body gets i and the carried values
   // and returns the next ones. Returns the last ones (the initial ones if the loop does not run).

@@ -26,6 +26,8 @@ Detail detail_of(Opcode op) {
     case Opcode::Argument:
     case Opcode::Extract:
     case Opcode::Report:
+    case Opcode::ShuffleXor:
+    case Opcode::ShuffleUp:
     case Opcode::Result: return Detail::Number;
     case Opcode::Load:
     case Opcode::GatherLoad:
@@ -94,6 +96,13 @@ class Parser : private ir::Scanner {
     expect("arguments");
     expect('=');
     f_.argument_count = integer<int32_t>("the number of arguments");
+    if (accept("threads")) {
+      expect('=');
+      f_.threads = integer<int32_t>("the number of threads");
+      expect("index_bits");
+      expect('=');
+      f_.index_bits = integer<int32_t>("the width of an index");
+    }
     expect('{');
     expect_line_end();
     open_block();
@@ -213,7 +222,7 @@ class Parser : private ir::Scanner {
                              ir::suggest(word.text, opcode_names())));
     const auto op = Opcode(row);
     const bool valued = op != Opcode::Store && op != Opcode::ScatterStore && op != Opcode::Report &&
-                        op != Opcode::If;
+                        op != Opcode::Barrier && op != Opcode::If;
     if (valued != !defined.text.empty())
       fail(word, fmt::format("'{}' {}", word.text,
                              valued ? "needs a name for its result" : "has no result"));

@@ -52,7 +52,7 @@ void walk(const Function& f, const Enter& enter, const Leave& leave) {
 
 bool has_value(const Instruction& i) {
   return i.op != Opcode::Store && i.op != Opcode::ScatterStore && i.op != Opcode::Report &&
-         i.op != Opcode::If;
+         i.op != Opcode::Barrier && i.op != Opcode::If;
 }
 
 class Printer {
@@ -61,7 +61,9 @@ class Printer {
 
   std::string run() {
     assign_numbers();
-    add("loops 1\nkernel arguments={} {{\n", f_.argument_count);
+    add("loops 1\nkernel arguments={} ", f_.argument_count);
+    if (f_.threads != 0) add("threads={} index_bits={} ", f_.threads, f_.index_bits);
+    out_ += "{\n";
     for (const Buffer& b : f_.buffers) buffer(b);
     size_t depth = 1;
     walk(
@@ -159,6 +161,8 @@ class Printer {
       case Opcode::Argument:
       case Opcode::Extract:
       case Opcode::Report:
+      case Opcode::ShuffleXor:
+      case Opcode::ShuffleUp:
       case Opcode::Result: add(" {}", i.imm); return;
       case Opcode::Load:
       case Opcode::GatherLoad:

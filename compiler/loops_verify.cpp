@@ -82,6 +82,9 @@ class Verifier {
   std::vector<std::string> run() {
     if (!is_valid_name(f_.name)) wrong("the name \"{}\" is no identifier", f_.name);
     check_buffers();
+    if (f_.threads < 0 || f_.threads > most_threads) wrong("{} threads in a block", f_.threads);
+    if (f_.index_bits != 0 && f_.index_bits != 32 && f_.index_bits != 64)
+      wrong("indices of {} bits", f_.index_bits);
     if (f_.blocks.empty()) {
       wrong("there is no block");
       return std::move(wrong_);
@@ -132,6 +135,7 @@ class Verifier {
       if (b.kind == Buffer::Kind::Scratch && !exists(b.offset))
         wrong("buffer {} has no offset into the scratch memory", k);
       if (b.kind != Buffer::Kind::Local) continue;
+      if (f_.threads > 0) wrong("buffer {} is on the stack of a GPU's thread", k);
       if (b.elements <= 0 || b.elements > most_local_bytes) {
         wrong("buffer {} has {} elements on the stack", k, b.elements);
       } else {
@@ -192,7 +196,7 @@ class Verifier {
         return bad(r, "%{} is not visible here", operand.id);
       const Opcode op = at(operand).op;
       const bool no_value = op == Opcode::Store || op == Opcode::ScatterStore ||
-                            op == Opcode::Report || class_of(op) == OpcodeClass::Structure;
+                            op == Opcode::Report || op == Opcode::Barrier || class_of(op) == OpcodeClass::Structure;
       if (no_value && i.op != Opcode::Result) return bad(r, "%{} has no value", operand.id);
     }
     for (const Uniform& row : uniform_opcodes)
@@ -233,7 +237,19 @@ class Verifier {
           bad(r, "{} of {} arguments", i.imm, f_.argument_count);
         return check_index(r);
       case Opcode::Begin:
-      case Opcode::End: return check_index(r);
+      case Opcode::End:
+        if (f_.threads > 0) bad(r, "is for the CPU");
+        return check_index(r);
+      case Opcode::Thread:
+      case Opcode::Block:
+      case Opcode::Blocks: return on_gpu(r), check_index(r);
+      case Opcode::Barrier: return on_gpu(r), void(count(r, 0, 0));
+      case Opcode::ShuffleXor:
+      case Opcode::ShuffleUp:
+        on_gpu(r);
+        if (i.imm <= 0 || i.imm >= warp_threads) bad(r, "by {} threads", i.imm);
+        if (count(r, 1, 1)) expect(r, 0, i.dtype, i.lanes);
+        return;
       case Opcode::BlockParameter: return bad(r, "stands between instructions");
       case Opcode::Lt:
       case Opcode::Le:
@@ -275,6 +291,10 @@ class Verifier {
       case Opcode::Result: return check_result(r);
       default: return bad(r, "has no rule");
     }
+  }
+
+  void on_gpu(Ref r) {
+    if (f_.threads == 0) bad(r, "is for a GPU");
   }
 
   void check_index(Ref r) {

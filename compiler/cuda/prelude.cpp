@@ -1,0 +1,74 @@
+#include "compiler/cuda/prelude.h"
+
+namespace cermet::compiler {
+
+// Conversions to f16 are PTX instructions on every GPU there is; those to bf16 exist from compute
+// capability 8.0 (PTX ISA 7.0, cvt), and before are integer operations. A double goes to bf16
+// through f32 rounded to odd (Boldo and Melquiond, "Emulation of a FMA and Correctly Rounded Sums",
+// 2008), which makes the second rounding harmless.
+std::string_view cuda_prelude() {
+  return R"(#define I __forceinline__ __device__
+struct f16 { unsigned short bits; };
+struct bf16 { unsigned short bits; };
+template <class T, int N> struct alignas(sizeof(T) * N) vec { T lane[N]; };
+template <class To, class From> I To bits_as(From x) {
+  static_assert(sizeof(To) == sizeof(From), "");
+  union { From from; To to; } both;
+  both.from = x;
+  return both.to;
+}
+I float number(f16 x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }
+I float number(bf16 x) { return __uint_as_float((unsigned)x.bits << 16); }
+I f16 half(float x) { f16 y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x)); return y; }
+I f16 half(double x) { f16 y; asm("cvt.rn.f16.f64 %0, %1;" : "=h"(y.bits) : "d"(x)); return y; }
+I bf16 brain(float x) {
+  bf16 y;
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+#else
+  const unsigned u = __float_as_uint(x);
+  y.bits = (u & 0x7fffffffu) > 0x7f800000u ? (unsigned short)0x7fff
+                                           : (unsigned short)((u + ((u >> 16) & 1u) + 0x7fffu) >> 16);
+#endif
+  return y;
+}
+I bf16 brain(double x) {
+  float low = __double2float_rz(x);
+  if ((double)low != x && x == x) low = __uint_as_float(__float_as_uint(low) | 1u);
+  return brain(low);
+}
+template <class T> I T shuffle_xor(T x, int mask) {
+  if constexpr (sizeof(T) == 8) {
+    const unsigned long long u = bits_as<unsigned long long>(x);
+    const unsigned low = __shfl_xor_sync(0xffffffffu, (unsigned)u, mask);
+    const unsigned high = __shfl_xor_sync(0xffffffffu, (unsigned)(u >> 32), mask);
+    return bits_as<T>((unsigned long long)high << 32 | low);
+  } else if constexpr (sizeof(T) == 4) {
+    return bits_as<T>(__shfl_xor_sync(0xffffffffu, bits_as<unsigned>(x), mask));
+  } else if constexpr (sizeof(T) == 2) {
+    return bits_as<T>((unsigned short)__shfl_xor_sync(0xffffffffu, (unsigned)bits_as<unsigned short>(x), mask));
+  } else {
+    return (T)__shfl_xor_sync(0xffffffffu, (unsigned)(unsigned char)x, mask);
+  }
+}
+template <class T> I T shuffle_up(T x, int distance) {
+  if constexpr (sizeof(T) == 8) {
+    const unsigned long long u = bits_as<unsigned long long>(x);
+    const unsigned low = __shfl_up_sync(0xffffffffu, (unsigned)u, distance);
+    const unsigned high = __shfl_up_sync(0xffffffffu, (unsigned)(u >> 32), distance);
+    return bits_as<T>((unsigned long long)high << 32 | low);
+  } else if constexpr (sizeof(T) == 4) {
+    return bits_as<T>(__shfl_up_sync(0xffffffffu, bits_as<unsigned>(x), distance));
+  } else if constexpr (sizeof(T) == 2) {
+    return bits_as<T>((unsigned short)__shfl_up_sync(0xffffffffu, (unsigned)bits_as<unsigned short>(x), distance));
+  } else {
+    return (T)__shfl_up_sync(0xffffffffu, (unsigned)(unsigned char)x, distance);
+  }
+}
+I void report(long long* cell, long long code, long long value) {
+  if (atomicCAS((unsigned long long*)cell, 0ull, (unsigned long long)code) == 0ull) cell[1] = value;
+}
+)";
+}
+
+}  // namespace cermet::compiler
