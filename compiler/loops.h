@@ -6,7 +6,7 @@
 //
 // A function is either for the CPU: called with a part of the parallel range, [begin, end); or,
 // with `threads` > 0, for a GPU: run by `threads` threads of every block of a grid, which take the
-// range apart by themselves with thread, block and blocks.
+// range apart by themselves with thread and block.
 //
 // Instructions are SSA: each is defined once, before its uses, in the same block or one around it.
 // Loops carry values: a For has initial values, its body's parameters stand for them and its body
@@ -36,8 +36,7 @@ namespace cermet::compiler::loops {
 // Constant        imm: the element's bits, splat over the lanes
 // Argument        imm: index into the kernel's int64 arguments (i64 scalar)
 // Begin, End      i64: the part of the parallel range this call is to do; CPU only
-// Thread, Block, Blocks  i64: this thread in its block, this block in the grid, how many blocks
-//                 there are; GPU only
+// Thread, Block   i64: the number of this thread in its block, of this block in the grid; GPU only
 // BlockParameter  a For's induction variable (i64; first) or a carried value
 // Add .. Select   lane by lane
 //   Div, Rem      integers truncate and require a divisor that is neither 0 nor gives overflow
@@ -76,7 +75,7 @@ namespace cermet::compiler::loops {
 // Result          operand: a For; imm: which carried value
 #define CERMET_LOOP_OPCODES(X)                                                                    \
   X(Constant, const, Pure) X(Argument, arg, Pure) X(Begin, begin, Pure) X(End, end, Pure)           \
-  X(Thread, thread, Pure) X(Block, block, Pure) X(Blocks, blocks, Pure)  \
+  X(Thread, thread, Pure) X(Block, block, Pure)  \
   X(BlockParameter, param, Pure)                                                                    \
   X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
   X(Neg, neg, Pure) X(Abs, abs, Pure) X(Fma, fma, Pure) X(Sqrt, sqrt, Pure)                         \

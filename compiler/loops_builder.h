@@ -41,7 +41,6 @@ class Builder {
   Ref end() { return pure(Opcode::End, DType::I64, 1, {}); }
   Ref thread() { return pure(Opcode::Thread, DType::I64, 1, {}); }
   Ref block() { return pure(Opcode::Block, DType::I64, 1, {}); }
-  Ref blocks() { return pure(Opcode::Blocks, DType::I64, 1, {}); }
 
   Ref add(Ref x, Ref y);
   Ref sub(Ref x, Ref y);

@@ -196,7 +196,8 @@ class Verifier {
         return bad(r, "%{} is not visible here", operand.id);
       const Opcode op = at(operand).op;
       const bool no_value = op == Opcode::Store || op == Opcode::ScatterStore ||
-                            op == Opcode::Report || op == Opcode::Barrier || class_of(op) == OpcodeClass::Structure;
+                            op == Opcode::Report || op == Opcode::Barrier ||
+                            class_of(op) == OpcodeClass::Structure;
       if (no_value && i.op != Opcode::Result) return bad(r, "%{} has no value", operand.id);
     }
     for (const Uniform& row : uniform_opcodes)
@@ -241,8 +242,7 @@ class Verifier {
         if (f_.threads > 0) bad(r, "is for the CPU");
         return check_index(r);
       case Opcode::Thread:
-      case Opcode::Block:
-      case Opcode::Blocks: return on_gpu(r), check_index(r);
+      case Opcode::Block: return on_gpu(r), check_index(r);
       case Opcode::Barrier: return on_gpu(r), void(count(r, 0, 0));
       case Opcode::ShuffleXor:
       case Opcode::ShuffleUp:

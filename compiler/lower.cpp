@@ -1,5 +1,6 @@
 // Which lowering a kernel takes.
 
+#include "compiler/cuda/lower_grid.h"
 #include "compiler/lower_contract.h"
 #include "compiler/lower_rows.h"
 #include "compiler/program.h"
@@ -7,6 +8,7 @@
 namespace cermet::compiler {
 
 LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target) {
+  if (target.compute > 0) return lower_grid(kernel, program, target);
   for (const Expr& e : kernel.exprs)
     if (e.kind == Expr::Kind::Contract && worth_blocking(kernel))
       return lower_contract(kernel, program, target);

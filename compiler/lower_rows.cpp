@@ -269,7 +269,7 @@ void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<
       const Ref here = axis == plan_.vector_axis && scope.lanes > 1
                            ? b_.ramp(scope.index[size_t(axis)], scope.lanes)
                            : b_.splat(scope.index[size_t(axis)], scope.lanes);
-      const RowPartials::Partial fresh = partials_.merge(e, {partial, position}, {value, here});
+      const Partial fresh = merge(b_, e, {partial, position}, {value, here});
       partial = keep(fresh.value, partial), position = keep(fresh.position, position);
     } else {
       Ref fresh;

@@ -81,6 +81,7 @@ void KernelWriter::store_held(int32_t buffer, DType dtype, Ref position, Ref val
 KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, std::string_view role,
                                         int64_t which) {
   Place out{{}, 0, {}, {}};
+  bool aligned = true;  // positions of whole vectors are multiples of the lanes
   std::vector<Ref> at = scope.index;
   at.resize(map.shape().size());
   for (size_t level = 0; level < map.levels().size(); ++level) {
@@ -109,6 +110,7 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
     Ref position = number("offset", 0, m.offset);
     int64_t vector_stride = 0;
     Ref lane_part;
+    aligned &= m.offset % scope.lanes == 0;
     for (size_t d = 0; d < m.shape.size(); ++d) {
       const bool lanes_here = int64_t(d) == lane_axis;
       const Ref index = lanes_here && (m.begin[d] != 0 || m.end[d] != m.shape[d])
@@ -122,6 +124,7 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
         mask = both(mask, valid);
       }
       if (m.strides[d] == 0) continue;
+      aligned &= lanes_here || m.strides[d] % scope.lanes == 0;
       // Small spacings of lanes are part of the code: they are loads and a shuffle, not a gather.
       const bool spaced = lanes_here && (m.strides[d] == 2 || m.strides[d] == 4);
       const Ref stride = spaced ? b_.index(m.strides[d]) : number("stride", d, m.strides[d]);
@@ -142,6 +145,11 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
     out.position = position;
     out.vector_stride = vector_stride;
   }
+  // A GPU reads and writes vectors at multiples of their size only; others go lane by lane.
+  if (b_.target().compute > 0 && out.vector_stride == 1 && !aligned && scope.lanes > 1) {
+    out.position = b_.ramp(out.position, scope.lanes);
+    out.vector_stride = 0;
+  }
   return out;
 }
 
@@ -149,10 +157,12 @@ Ref KernelWriter::load(Scope& scope, int32_t program_buffer, Place at) {
   const DType dtype = program_.buffers[size_t(program_buffer)].dtype;
   const int32_t from = buffer(program_buffer);
   if (b_.lanes(at.position) > 1 || at.vector_stride == 1)
-    return load_held(
-        from, dtype, at.position, scope.lanes,
-        both(scope.lanes > 1 ? scope.mask : Ref(), both(at.scalar_mask, at.vector_mask)));
-  const Ref value = load_held(from, dtype, at.position, 1, at.scalar_mask);
+    return load_held(from, dtype, at.position, scope.lanes,
+                     both(scope.mask, both(at.scalar_mask, at.vector_mask)));
+  // Lanes that share a position need no masks of their own: it exists if any of them does.
+  const bool all_or_none = scope.mask && b_.lanes(scope.mask) == 1;
+  const Ref mask = all_or_none ? both(scope.mask, at.scalar_mask) : at.scalar_mask;
+  const Ref value = load_held(from, dtype, at.position, 1, mask);
   return at.vector_mask ? b_.select(at.vector_mask, value, elementwise::zero(b_, value)) : value;
 }
 
@@ -257,7 +267,7 @@ void KernelWriter::store(Scope& scope, const KernelStore& store) {
   const int64_t which = &store - kernel_.stores.data();
   Ref value = evaluate(scope, store.value);
   Place at = place(scope, ir::ViewMap(store.map), "store", which);
-  Ref mask = scope.lanes > 1 ? scope.mask : Ref();
+  Ref mask = scope.mask;
   if (store.index < 0) {
     const bool spread = b_.lanes(at.position) == 1;
     CERMET_CHECK(scope.lanes == 1 || !spread || at.vector_stride == 1,

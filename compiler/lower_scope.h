@@ -22,7 +22,7 @@ namespace cermet::compiler {
 struct Scope {
   std::vector<loops::Ref> index;   // by axis of the space (outer, then inner); scalar i64
   int lanes = 1;                   // along the writer's vector axis
-  loops::Ref mask;                 // which lanes exist; none: all
+  loops::Ref mask;                 // which lanes exist, scalar: all or none; absent: all
   std::vector<loops::Ref> values;  // by expression: what was evaluated here or around here
 };
 

@@ -11,6 +11,48 @@ using loops::Opcode;
 using loops::Ref;
 using Kind = Expr::Kind;
 
+Partial start_of(loops::Builder& b, const Kernel& kernel, const Expr& e, int lanes) {
+  const DType dtype = held(kernel.exprs[size_t(e.operands[0])].dtype);
+  Partial out{identity(b, combine_of(e), dtype, lanes), {}};
+  if (e.kind == Kind::ArgReduce) out.position = b.constant_bits(DType::I64, 0, lanes);
+  return out;
+}
+
+Partial merge(loops::Builder& b, const Expr& e, Partial x, Partial y) {
+  if (e.kind != Kind::ArgReduce) return {combine(b, combine_of(e), x.value, y.value), {}};
+  const bool max = e.combine == ir::Combine::Max;
+  Ref better = max ? elementwise::lt(b, x.value, y.value) : elementwise::lt(b, y.value, x.value);
+  Ref equal = elementwise::eq(b, x.value, y.value);
+  if (is_float(b.dtype(x.value))) {
+    const Ref x_nan = b.ne(x.value, x.value), y_nan = b.ne(y.value, y.value);
+    better = b.and_(b.or_(better, y_nan), b.not_(x_nan));
+    equal = b.or_(equal, b.and_(x_nan, y_nan));
+  }
+  better = b.or_(better, b.and_(equal, b.lt(y.position, x.position)));
+  return {b.select(better, y.value, x.value), b.select(better, y.position, x.position)};
+}
+
+Partial across_lanes(loops::Builder& b, const Expr& e, Partial partial) {
+  if (e.kind == Kind::ArgReduce) {
+    const int lanes = b.lanes(partial.value);
+    Partial out{b.extract(partial.value, 0), b.extract(partial.position, 0)};
+    for (int lane = 1; lane < lanes; ++lane)
+      out = merge(b, e, out, {b.extract(partial.value, lane), b.extract(partial.position, lane)});
+    return out;
+  }
+  const bool boolean = is_bool(b.dtype(partial.value));
+  switch (combine_of(e)) {
+    case ir::Combine::Sum: return {b.reduce(Opcode::ReduceAdd, partial.value), {}};
+    case ir::Combine::Prod: return {b.reduce(Opcode::ReduceMul, partial.value), {}};
+    case ir::Combine::Max:
+      return {b.reduce(boolean ? Opcode::ReduceOr : Opcode::ReduceMax, partial.value), {}};
+    case ir::Combine::Min:
+      return {b.reduce(boolean ? Opcode::ReduceAnd : Opcode::ReduceMin, partial.value), {}};
+    case ir::Combine::Set: break;
+  }
+  throw InternalError("set is not a reduction");
+}
+
 size_t RowPartials::per_set(int stage) const {
   size_t count = 0;
   for (int32_t i : plan_.accumulated[size_t(stage)])
@@ -20,10 +62,9 @@ size_t RowPartials::per_set(int stage) const {
 
 void RowPartials::append_start(int stage, int lanes, std::vector<Ref>& sets) {
   for (int32_t i : plan_.accumulated[size_t(stage)]) {
-    const Expr& e = kernel_.exprs[size_t(i)];
-    const DType dtype = held(kernel_.exprs[size_t(e.operands[0])].dtype);
-    sets.push_back(identity(b_, combine_of(e), dtype, lanes));
-    if (e.kind == Kind::ArgReduce) sets.push_back(b_.constant_bits(DType::I64, 0, lanes));
+    const Partial start = start_of(b_, kernel_, kernel_.exprs[size_t(i)], lanes);
+    sets.push_back(start.value);
+    if (start.position) sets.push_back(start.position);
   }
 }
 
@@ -36,20 +77,6 @@ std::vector<Ref> RowPartials::starts(int stage, const std::vector<Scope>& rows) 
   return out;
 }
 
-RowPartials::Partial RowPartials::merge(const Expr& e, Partial x, Partial y) {
-  if (e.kind != Kind::ArgReduce) return {combine(b_, combine_of(e), x.value, y.value), {}};
-  const bool max = e.combine == ir::Combine::Max;
-  Ref better = max ? elementwise::lt(b_, x.value, y.value) : elementwise::lt(b_, y.value, x.value);
-  Ref equal = elementwise::eq(b_, x.value, y.value);
-  if (is_float(b_.dtype(x.value))) {
-    const Ref x_nan = b_.ne(x.value, x.value), y_nan = b_.ne(y.value, y.value);
-    better = b_.and_(b_.or_(better, y_nan), b_.not_(x_nan));
-    equal = b_.or_(equal, b_.and_(x_nan, y_nan));
-  }
-  better = b_.or_(better, b_.and_(equal, b_.lt(y.position, x.position)));
-  return {b_.select(better, y.value, x.value), b_.select(better, y.position, x.position)};
-}
-
 std::vector<Ref> RowPartials::merge_all(int stage, std::span<const Ref> x, std::span<const Ref> y) {
   std::vector<Ref> out;
   while (out.size() < x.size())
@@ -60,32 +87,11 @@ std::vector<Ref> RowPartials::merge_all(int stage, std::span<const Ref> x, std::
       const auto partial = [&](std::span<const Ref> from) {
         return Partial{from[at], arg ? from[at + 1] : Ref()};
       };
-      const Partial both = merge(e, partial(x), partial(y));
+      const Partial both = merge(b_, e, partial(x), partial(y));
       out.push_back(both.value);
       if (arg) out.push_back(both.position);
     }
   return out;
-}
-
-RowPartials::Partial RowPartials::across_lanes(const Expr& e, Partial partial) {
-  if (e.kind == Kind::ArgReduce) {
-    const int lanes = b_.lanes(partial.value);
-    Partial out{b_.extract(partial.value, 0), b_.extract(partial.position, 0)};
-    for (int lane = 1; lane < lanes; ++lane)
-      out = merge(e, out, {b_.extract(partial.value, lane), b_.extract(partial.position, lane)});
-    return out;
-  }
-  const bool boolean = is_bool(b_.dtype(partial.value));
-  switch (combine_of(e)) {
-    case ir::Combine::Sum: return {b_.reduce(Opcode::ReduceAdd, partial.value), {}};
-    case ir::Combine::Prod: return {b_.reduce(Opcode::ReduceMul, partial.value), {}};
-    case ir::Combine::Max:
-      return {b_.reduce(boolean ? Opcode::ReduceOr : Opcode::ReduceMax, partial.value), {}};
-    case ir::Combine::Min:
-      return {b_.reduce(boolean ? Opcode::ReduceAnd : Opcode::ReduceMin, partial.value), {}};
-    case ir::Combine::Set: break;
-  }
-  throw InternalError("set is not a reduction");
 }
 
 void RowPartials::finish(int stage, std::vector<Scope>& rows, std::span<const Ref> carried) {
@@ -105,9 +111,10 @@ void RowPartials::finish(int stage, std::vector<Scope>& rows, std::span<const Re
       for (int set = 0; set < plan_.copies; ++set) sets.push_back(partial(size_t(set)));
       for (size_t width = 1; width < sets.size(); width *= 2)
         for (size_t k = 0; k + width < sets.size(); k += 2 * width)
-          sets[k] = merge(e, sets[k], sets[k + width]);
-      Partial result = across_lanes(e, sets[0]);
-      if (!plan_.masks && plan_.lanes > 1) result = merge(e, result, partial(size_t(plan_.copies)));
+          sets[k] = merge(b_, e, sets[k], sets[k + width]);
+      Partial result = across_lanes(b_, e, sets[0]);
+      if (!plan_.masks && plan_.lanes > 1)
+        result = merge(b_, e, result, partial(size_t(plan_.copies)));
       give(rows[0], result);
     } else if (e.kind != Kind::Scan) {
       for (size_t r = 0; r < rows.size(); ++r) give(rows[r], partial(r));

@@ -18,14 +18,22 @@
 
 namespace cermet::compiler {
 
+// The partial result of one expression.
+struct Partial {
+  loops::Ref value;
+  loops::Ref position;  // ArgReduce only
+};
+
+// Before the first element, in this many lanes.
+Partial start_of(loops::Builder& b, const Kernel& kernel, const Expr& expr, int lanes);
+// x and y combined, x standing for earlier elements. An extremum's first position wins, and NaN
+// wins over all.
+Partial merge(loops::Builder& b, const Expr& expr, Partial x, Partial y);
+// All lanes combined, in an order that is always the same.
+Partial across_lanes(loops::Builder& b, const Expr& expr, Partial partial);
+
 class RowPartials {
  public:
-  // Of one expression.
-  struct Partial {
-    loops::Ref value;
-    loops::Ref position;  // ArgReduce only
-  };
-
   RowPartials(KernelWriter& writer, const RowPlan& plan)
       : kernel_(writer.kernel()), plan_(plan), w_(writer), b_(writer.builder()) {}
 
@@ -33,10 +41,7 @@ class RowPartials {
   // All sets of a stage before the first element.
   std::vector<loops::Ref> starts(int stage, const std::vector<Scope>& rows);
 
-  // x and y combined, x standing for earlier elements. An extremum's first position wins, and NaN
-  // wins over all.
-  Partial merge(const Expr& expr, Partial x, Partial y);
-  // The same for all sets of a stage.
+  // merge() for all sets of a stage.
   std::vector<loops::Ref> merge_all(int stage, std::span<const loops::Ref> x,
                                     std::span<const loops::Ref> y);
 
@@ -45,7 +50,6 @@ class RowPartials {
 
  private:
   void append_start(int stage, int lanes, std::vector<loops::Ref>& sets);
-  Partial across_lanes(const Expr& expr, Partial partial);
 
   const Kernel& kernel_;
   const RowPlan& plan_;

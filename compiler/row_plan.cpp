@@ -1,5 +1,5 @@
-// Stages, scratch memory and the vector axis of a row program. Each is a function of its own, and
-// each needs what those before it decided: stages, then how many vectors are in flight, then
+// Scratch memory and the vector axis of a row program. Each is a function of its own, and
+// each needs what those before it decided: how many vectors are in flight, then
 // scratch memory, whose size depends on both.
 
 #include "compiler/row_plan.h"
@@ -19,36 +19,6 @@ constexpr int64_t expensive_cycles = 8;   // an element that costs more is kept,
 constexpr int64_t chunk_elements = 8192;  // of a map's vector axis, for one unit
 constexpr double task_cycles = 90000;     // about 30 us: what is worth another thread
 
-// Scans and scatters depend on the order of the inner axis: lanes may only run along an outer one.
-bool needs_order(const Kernel& kernel) {
-  for (const Expr& e : kernel.exprs)
-    if (e.kind == Kind::Scan) return true;
-  for (const KernelStore& s : kernel.stores)
-    if (s.index >= 0) return true;
-  return false;
-}
-
-int cycles_of(const Expr& e) {
-  switch (e.kind) {
-    case Kind::Map: return std::max(1, ir::info(e.op).cycles);
-    case Kind::Gather: return 16;
-    case Kind::Load:
-    case Kind::Reduce:
-    case Kind::ArgReduce:
-    case Kind::Scan:
-    case Kind::Contract: return 1;
-    case Kind::Position:
-    case Kind::Constant: return 0;
-  }
-  __builtin_unreachable();
-}
-
-int cycles_of(const Kernel& kernel) {
-  int cycles = int(kernel.stores.size());
-  for (const Expr& e : kernel.exprs) cycles += cycles_of(e);
-  return cycles;
-}
-
 // What fits a vector of the size that most operations have, but no value wider than four vectors.
 size_t choose_lanes(const Kernel& kernel, const Target& target) {
   std::map<size_t, int> sizes;
@@ -64,35 +34,10 @@ size_t choose_lanes(const Kernel& kernel, const Target& target) {
   return std::min(size_t(target.vector_bytes) / common, 4 * size_t(target.vector_bytes) / largest);
 }
 
-// By axis of the space: the bytes that lanes along it read and write without going one by one.
-std::vector<double> contiguous_bytes(const Kernel& kernel, const KernelProgram& program,
-                                     const Target& target) {
-  std::vector<double> bytes(kernel.outer.size() + kernel.inner.size(), 0.0);
-  // Every second or fourth element is so many vectors and a shuffle where the target has masked
-  // memory.
-  const auto count = [&](const ir::StridedMap& map, int32_t buffer, double weight) {
-    const double size = double(size_of(program.buffers[size_t(buffer)].dtype)) * weight;
-    for (size_t d = 0; d < map.shape.size(); ++d) {
-      if (map.strides[d] == 1) bytes[d] += size;
-      if ((map.strides[d] == 2 || map.strides[d] == 4) && target.masked_memory)
-        bytes[d] += size / double(map.strides[d] + 1);
-    }
-  };
-  // What happens once per row hardly counts next to what happens per element.
-  const auto weight = [&](bool inner) { return inner || kernel.inner.empty() ? 1.0 : 1.0 / 64; };
-  // Through divisions, neighbours are still likely to lie side by side.
-  for (const Expr& e : kernel.exprs)
-    if (e.buffer >= 0)
-      count(e.map->levels()[0], e.buffer, weight(e.inner) / (e.map->single() ? 1 : 2));
-  for (const KernelStore& s : kernel.stores)
-    count(s.map, s.buffer, 2 * weight(kernel.exprs[size_t(s.value)].inner));
-  return bytes;
-}
-
 void choose_vector_axis(const Kernel& kernel, const KernelProgram& program, const Target& target,
                         RowPlan& plan) {
   const size_t lanes = choose_lanes(kernel, target);
-  std::vector<double> bytes = contiguous_bytes(kernel, program, target);
+  std::vector<double> bytes = contiguous_bytes(kernel, program, target.masked_memory);
   const size_t axes = needs_order(kernel) ? kernel.outer.size() : plan.space.size();
   for (size_t d = 0; d < axes; ++d) {
     if (plan.space[d] == 1) continue;
@@ -102,43 +47,6 @@ void choose_vector_axis(const Kernel& kernel, const KernelProgram& program, cons
       plan.vector_axis = int64_t(d);
   }
   if (plan.vector_axis >= 0) plan.lanes = int(lanes);
-}
-
-// A reduction is known one stage after its operands; a scan in the first stage that can walk in its
-// direction.
-void plan_stages(const Kernel& kernel, RowPlan& plan) {
-  const size_t n = kernel.exprs.size();
-  plan.stage_of.assign(n, 0);
-  std::vector<int> direction;  // by stage: -1 open, 0 forwards, 1 backwards
-  for (size_t i = 0; i < n; ++i) {
-    const Expr& e = kernel.exprs[i];
-    int stage = 0;
-    for (int32_t operand : e.operands) stage = std::max(stage, plan.stage_of[size_t(operand)]);
-    if (e.kind == Kind::Scan) {
-      for (;; ++stage) {
-        if (int(direction.size()) <= stage) direction.resize(size_t(stage) + 1, -1);
-        if (direction[size_t(stage)] < 0 || direction[size_t(stage)] == int(e.reverse)) break;
-      }
-      direction[size_t(stage)] = e.reverse;
-    }
-    if (accumulates(e)) {
-      if (int(plan.accumulated.size()) <= stage) plan.accumulated.resize(size_t(stage) + 1);
-      plan.accumulated[size_t(stage)].push_back(int32_t(i));
-    }
-    plan.stage_of[i] = stage + (accumulates(e) && e.kind != Kind::Scan ? 1 : 0);
-  }
-  for (int s : plan.stage_of) plan.stages = std::max(plan.stages, s + 1);
-  CERMET_CHECK(plan.stages < 64, "kernel {} has {} stages", kernel.name, plan.stages);
-  plan.accumulated.resize(size_t(plan.stages));
-  plan.reversed.assign(size_t(plan.stages), false);
-  for (size_t s = 0; s < direction.size(); ++s) plan.reversed[s] = direction[s] == 1;
-  for (const KernelStore& s : kernel.stores) {
-    const bool inner = kernel.exprs[size_t(s.value)].inner ||
-                       (s.index >= 0 && kernel.exprs[size_t(s.index)].inner);
-    const int stage =
-        std::max(plan.stage_of[size_t(s.value)], s.index < 0 ? 0 : plan.stage_of[size_t(s.index)]);
-    plan.store_stage.push_back(inner ? stage : -1);
-  }
 }
 
 // By expression: what computing an element again from its loads costs.
@@ -209,15 +117,6 @@ void plan_range(const Kernel& kernel, int cycles, RowPlan& plan) {
 
 }  // namespace
 
-bool accumulates(const Expr& e) {
-  return e.kind == Kind::Reduce || e.kind == Kind::ArgReduce || e.kind == Kind::Scan ||
-         e.kind == Kind::Contract;
-}
-
-ir::Combine combine_of(const Expr& e) {
-  return e.kind == Kind::Contract ? ir::Combine::Sum : e.combine;
-}
-
 int64_t RowPlan::steps_below(size_t depth) const {
   int64_t steps = 1;
   for (size_t d = depth + 1; d < nesting.size(); ++d) {
@@ -235,7 +134,7 @@ RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Targ
   for (int64_t extent : kernel.inner) plan.space.push_back(extent);
   plan.masks = target.masked_memory;
   choose_vector_axis(kernel, program, target, plan);
-  plan_stages(kernel, plan);
+  static_cast<RowStages&>(plan) = row_stages(kernel);
   const int cycles = cycles_of(kernel);
   if (plan.stages > 1 && !needs_order(kernel))
     plan.copies = cycles <= 12 ? 4 : cycles <= 30 ? 2 : 1;

@@ -2,22 +2,17 @@
 // What the lowering of a row program decides before it writes anything.
 //
 // A row is a point of the outer axes with all of the inner axes. The plan says along which axis
-// lanes run, which pass over the row (stage) computes and stores what, and which elements are kept
-// in scratch memory from one stage to a later one. It depends on the kernel and the target alone;
-// lower_rows.cpp turns it into loops.
-//
-// Stage s accumulates the reductions whose operands need only reductions of earlier stages, all of
-// them in one loop; element stores happen in the first stage that can. An element expression that
-// several stages need is computed again from its loads, unless it is expensive: then the first
-// stage keeps it.
+// lanes run and which elements are kept in scratch memory from one stage (compiler/row_stages.h) to
+// a later one: those that several stages need and that are expensive to compute again. It depends
+// on the kernel and the target alone; lower_rows.cpp turns it into loops.
 
 #include <vector>
 
-#include "compiler/program.h"
+#include "compiler/row_stages.h"
 
 namespace cermet::compiler {
 
-struct RowPlan {
+struct RowPlan : RowStages {
   // An element expression that scratch memory keeps: filled by one stage, read by later ones.
   struct Kept {
     int32_t expr;
@@ -34,12 +29,7 @@ struct RowPlan {
   int copies = 1;      // vectors in flight
   bool masks = false;  // the end of an axis is one masked step, not a scalar loop
 
-  int stages = 1;
-  std::vector<int> stage_of;     // by expression: the first stage in which its value can exist
-  std::vector<int> store_stage;  // by store; -1: after all stages, once per row
-  std::vector<std::vector<int32_t>> accumulated;  // by stage: Reduce, ArgReduce, Scan, in order
-  std::vector<bool> reversed;                     // by stage: walks the inner axis backwards
-  std::vector<int64_t> nesting;                   // inner axes, outermost loop first
+  std::vector<int64_t> nesting;  // inner axes, outermost loop first
 
   std::vector<Kept> kept;
   int64_t scratch_bytes = 0;
@@ -57,11 +47,5 @@ struct RowPlan {
 
 // For a kernel that lower_rows takes; a Contract in it counts as a sum of products.
 RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Target& target);
-
-// Whether an expression's value exists only after a loop over its operand's elements.
-bool accumulates(const Expr& expr);
-
-// How the partial results of an accumulating expression combine.
-ir::Combine combine_of(const Expr& expr);
 
 }  // namespace cermet::compiler

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cermet/error.h"
 #include "compiler/codegen.h"
+#include "compiler/cuda/print.h"
 #include "compiler/fuse.h"
 #include "compiler/kernels_text.h"
 #include "compiler/kernels_verify.h"
@@ -40,7 +42,7 @@ std::string kernels_text(const ir::Graph& graph, const Target& target, bool why)
 // Every launch of the compiled graph: a line that says what it runs on, and the text of its kernel.
 // `comment` begins a comment in that text.
 template <class KernelText>
-std::string launches_text(const ir::Graph& graph, const Target& target, char comment,
+std::string launches_text(const ir::Graph& graph, const Target& target, std::string_view comment,
                           const KernelText& kernel_text) {
   std::string text;
   for (const Program::Launch& launch : compile(graph, target).launches) {
@@ -61,16 +63,31 @@ std::string launches_text(const ir::Graph& graph, const Target& target, char com
 }
 
 std::string loops_text(const ir::Graph& graph, const Target& target, bool) {
-  return launches_text(graph, target, '#',
+  return launches_text(graph, target, "#",
                        [](const loops::Function& f) { return loops::print(f); });
 }
+// What a stage of one kind of target says of the other kind.
+void require_gpu(std::string_view stage, const Target& target, bool gpu) {
+  if ((target.compute > 0) == gpu) return;
+  throw cermet::Error(fmt::format("stage {}: {} is a {}, give a {}", stage, target.cpu, gpu ? "CPU" : "GPU",
+                          gpu ? "GPU such as sm_90" : "CPU such as x86-64-v3"));
+}
+
+std::string cuda_text(const ir::Graph& graph, const Target& target, bool) {
+  require_gpu("cuda", target, true);
+  return launches_text(graph, target, "//", [&](const loops::Function& f) {
+    return print_cuda(f, f.name);
+  });
+}
 std::string llvm_text(const ir::Graph& graph, const Target& target, bool) {
-  return launches_text(graph, target, ';', [&](const loops::Function& f) {
+  require_gpu("llvm", target, false);
+  return launches_text(graph, target, ";", [&](const loops::Function& f) {
     return llvm_backend().to_llvm_ir(f, target);
   });
 }
 std::string assembly_text(const ir::Graph& graph, const Target& target, bool) {
-  return launches_text(graph, target, '#', [&](const loops::Function& f) {
+  require_gpu("asm", target, false);
+  return launches_text(graph, target, "#", [&](const loops::Function& f) {
     return llvm_backend().to_assembly(f, target);
   });
 }
@@ -80,6 +97,7 @@ constexpr Stage table[] = {
     {"simplified", "after the safe rewrites", false, simplified_text},
     {"kernels", "the fused kernels and their buffers", true, kernels_text},
     {"loops", "each kernel as loops over vectors", true, loops_text},
+    {"cuda", "each kernel as CUDA C, for GPUs", true, cuda_text},
     {"llvm", "each kernel as LLVM IR", true, llvm_text},
     {"asm", "each kernel as assembly of the target", true, assembly_text},
 };

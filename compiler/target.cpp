@@ -30,14 +30,35 @@ constexpr auto processors = std::to_array<Processor>({
     {"emeraldrapids", 4},  {"graniterapids", 4}, {"znver4", 4},     {"znver5", 4},
 });
 
+// What NVRTC 13 makes code for that runs on one chip: Turing to Blackwell (NVRTC documentation,
+// --gpu-architecture).
+constexpr auto architectures = std::to_array<std::pair<std::string_view, int>>({
+    {"sm_75", 75},
+    {"sm_80", 80},
+    {"sm_86", 86},
+    {"sm_87", 87},
+    {"sm_88", 88},
+    {"sm_89", 89},
+    {"sm_90", 90},
+    {"sm_100", 100},
+    {"sm_103", 103},
+    {"sm_110", 110},
+    {"sm_120", 120},
+    {"sm_121", 121},
+});
+
 }  // namespace
 
 Target target(const std::string& name) {
   if (name == "host") return llvm_backend().host_target();
+  for (const auto& [architecture, compute] : architectures)
+    if (architecture == name) return cuda_target(compute);
   const auto* found = std::ranges::find(processors, name, &Processor::name);
   if (found == processors.end()) {
     std::string known = "host";
     for (const Processor& p : processors) known += fmt::format(", {}", p.name);
+    for (const auto& [architecture, compute] : architectures)
+      known += fmt::format(", {}", architecture);
     throw Error(fmt::format("target: \"{}\" is not known, there are {}", name, known));
   }
   Target result;
@@ -45,6 +66,15 @@ Target target(const std::string& name) {
   result.vector_bytes = 4 << found->level;
   result.fma = result.f16_conversion = found->level >= 3;
   result.masked_memory = found->level >= 4;
+  return result;
+}
+
+Target cuda_target(int compute) {
+  Target result;
+  result.cpu = fmt::format("sm_{}", compute);
+  result.vector_bytes = 16;  // the widest access of a thread
+  result.fma = result.masked_memory = result.f16_conversion = true;
+  result.compute = compute;
   return result;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Plain facts about the machine that code is made for.
+// Plain facts about the machine that code is made for: a CPU, or a GPU where `compute` is set.
 
 #include <string>
 
@@ -12,14 +12,17 @@ struct Target {
   bool fma = false;             // fused multiply-add instructions
   bool masked_memory = false;   // masked loads and stores of all element sizes (AVX-512 BW, VL)
   bool f16_conversion = false;  // F16C
+  int compute = 0;  // of a GPU: its compute capability times ten, 90 for sm_90; 0: a CPU
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 16 << 20;
 
   friend bool operator==(const Target&, const Target&) = default;
 };
 
-// Targets by name: "host", "x86-64-v2" (SSE4.2), "x86-64-v3" (AVX2, FMA), "x86-64-v4" (AVX-512), or
-// an LLVM CPU name such as "znver4". Throws Error for others. "host" asks the processor; the rest
-// are constants.
+// Targets by name: "host", "x86-64-v2" (SSE4.2), "x86-64-v3" (AVX2, FMA), "x86-64-v4" (AVX-512), an
+// LLVM CPU name such as "znver4", or a GPU's architecture from "sm_75" to "sm_120". Throws Error
+// for others. "host" asks the processor; the rest are constants.
 Target target(const std::string& name);
+// The target of a GPU by its compute capability times ten: 90 for sm_90.
+Target cuda_target(int compute);
 
 }  // namespace cermet::compiler

@@ -62,7 +62,11 @@ class Widths {
         interval_[size_t(variable.id)].high = std::max(low.low, high.high - 1);
       }
       if (i.op == Opcode::For || i.op == Opcode::If) block(i.block);
-      if (is_index_[size_t(r.id)]) set(r, value(i));
+      // A constant takes no more than what it is used for.
+      if (i.op == Opcode::Constant && is_index_[size_t(r.id)])
+        interval_[size_t(r.id)] = value(i);
+      else if (is_index_[size_t(r.id)])
+        set(r, value(i));
     }
   }
 
@@ -73,7 +77,6 @@ class Widths {
       case Opcode::Argument: return {integers_[size_t(i.imm)], integers_[size_t(i.imm)]};
       case Opcode::Thread: return {0, f_.threads - 1};
       case Opcode::Block: return {0, std::max<int64_t>(0, blocks_ - 1)};
-      case Opcode::Blocks: return {1, std::max<int64_t>(1, blocks_)};
       case Opcode::Add: return {x(0).low + x(1).low, x(0).high + x(1).high};
       case Opcode::Sub: return {x(0).low - x(1).high, x(0).high - x(1).low};
       case Opcode::Mul: return product(x(0), x(1));
@@ -117,6 +120,9 @@ class Widths {
 
 std::vector<bool> index_values(const loops::Function& function) {
   std::vector<bool> out(function.instructions.size(), false);
+  std::vector<const Instruction*> owner(function.blocks.size(), nullptr);
+  for (const Instruction& i : function.instructions)
+    if (i.op == Opcode::For) owner[size_t(i.block)] = &i;
   // Definitions come before uses in the order of blocks, not of numbers: until nothing changes.
   for (bool changed = true; changed;) {
     changed = false;
@@ -133,7 +139,6 @@ std::vector<bool> index_values(const loops::Function& function) {
         case Opcode::Argument:
         case Opcode::Thread:
         case Opcode::Block:
-        case Opcode::Blocks:
         case Opcode::Add:
         case Opcode::Sub:
         case Opcode::Mul:
@@ -147,10 +152,8 @@ std::vector<bool> index_values(const loops::Function& function) {
       bool all = true;
       for (size_t k = first; k < i.operands.size(); ++k) all &= out[size_t(i.operands[k].id)];
       if (i.op == Opcode::BlockParameter) {  // a loop's variable is an index if its bounds are
-        all = false;
-        for (const Instruction& loop : function.instructions)
-          if (loop.op == Opcode::For && loop.block == i.block)
-            all = out[size_t(loop.operands[0].id)] && out[size_t(loop.operands[1].id)];
+        const Instruction& loop = *owner[size_t(i.block)];
+        all = out[size_t(loop.operands[0].id)] && out[size_t(loop.operands[1].id)];
       }
       if (all) out[id] = changed = true;
     }

@@ -170,7 +170,8 @@ class Printer {
   std::string lane(Ref r, int which) const {
     const Instruction& i = at(r);
     if (i.op == Opcode::Constant) {
-      if (proven(r)) return fmt::format("{}", i.imm);
+      const bool fits = f_.index_bits == 32 && i.imm == int32_t(i.imm) && i.imm > INT32_MIN;
+      if (i.dtype == DType::I64 && fits) return fmt::format("{}", i.imm);
       return literal(i.dtype, uint64_t(i.imm));
     }
     if (i.op == Opcode::Splat) return lane(i.operands[0], 0);
@@ -422,7 +423,6 @@ class Printer {
       }
       case Opcode::Thread: return fmt::format("({})threadIdx.x", type_of(r));
       case Opcode::Block: return fmt::format("({})blockIdx.x", type_of(r));
-      case Opcode::Blocks: return fmt::format("({})gridDim.x", type_of(r));
       case Opcode::Add: return binary("+");
       case Opcode::Sub: return binary("-");
       case Opcode::Mul: return binary("*");

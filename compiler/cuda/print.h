@@ -9,6 +9,7 @@
 // Numerics are the loop IR's own: compiled with --fmad=false nothing is contracted but what says
 // fma; division and square roots are IEEE's.
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,10 @@ inline bool arguments_in_memory(const loops::Function& function) {
 // The function as an extern "C" __global__ function `name`. `function` is one that verify_loops
 // accepts and that is for a GPU.
 std::string print_cuda(const loops::Function& function, std::string_view name);
+
+// The statements of a function alone, in which buffer k is a pointer called bk: for device
+// functions without arguments.
+std::string print_cuda_body(const loops::Function& function);
 
 // A translation unit: the prelude and these functions, called k0, k1, ...
 std::string print_cuda_unit(std::span<const loops::Function* const> functions);
