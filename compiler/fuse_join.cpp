@@ -40,6 +40,8 @@ bool is_part(const ViewMap& map, int64_t elements) {
 }
 
 constexpr const char* other_order = "its elements are needed in another order or more than once";
+// Reductions take the elements of a row several at a time and in parallel.
+constexpr const char* other_walk = "a scan walks rows in order, a reduction does not";
 
 }  // namespace
 
@@ -121,6 +123,7 @@ std::string Joiner::join_reduction(const NodeFacts& facts, const Site& site, boo
   if (g.kind == Group::Kind::Contract)
     return site.row ? "the kernel has a contraction already" : "contraction operand is a reduction";
   if (g.kind != Group::Kind::Row) return "the consumer walks its inner axis in order";
+  if (g.scans != 0) return other_walk;
   if (!site.row) return "reduction over other axes than the consumer's";
   if (g.rows() != rows || g.columns() != columns)
     return "reduction over other extents than the consumer's";
@@ -176,6 +179,9 @@ std::string Joiner::join_scan(const NodeFacts& facts, const Site& site) {
   if (g.kind != Group::Kind::Map && g.kind != Group::Kind::Row)
     return "the consumer does not walk the scanned axis in order";
   if (site.row) return "the consumer needs it for each row only";
+  const int32_t direction = node.as<ir::ScanAttr>().reverse ? -1 : 1;
+  if (g.scans == -direction) return "the consumer's kernel scans in the other direction";
+  if (g.kind == Group::Kind::Row && g.scans == 0) return other_walk;
   int32_t map = site.map;
   if (g.kind == Group::Kind::Map && plan_.maps[size_t(map)].is_identity()) {
     if (auto refined = common_refinement(g.axes, without_units(node.shape))) {
@@ -197,7 +203,7 @@ std::string Joiner::join_scan(const NodeFacts& facts, const Site& site) {
   if (!found) return "the scanned axis is not an axis of the consumer";
   if (g.kind == Group::Kind::Row && g.inner != flags) return "the consumer reduces over other axes";
   g.inner = std::move(flags);
-  g.kind = Group::Kind::Row, g.one_inner = true;
+  g.kind = Group::Kind::Row, g.one_inner = true, g.scans = direction;
   return "";
 }
 
@@ -222,8 +228,8 @@ bool Joiner::merge(int32_t a, int32_t b, int32_t map_a, int32_t map_b, int64_t e
   const ViewMap mx = plan_.maps[size_t(at_x.map)], my = plan_.maps[size_t(at_y.map)];
   if (elements < numel(mx.shape())) return false;  // sharing a broadcast operand saves nothing
   if (framed(a) && framed(b)) {
-    if (x.kind == Group::Kind::Contract || x.axes != y.axes || x.inner != y.inner ||
-        at_x.row != at_y.row || mx != my)
+    if (x.kind == Group::Kind::Contract || x.scans != y.scans || x.axes != y.axes ||
+        x.inner != y.inner || at_x.row != at_y.row || mx != my)
       return false;
   } else if (framed(a)) {
     if (x.kind == Group::Kind::Contract && !at_x.row) return false;

@@ -65,6 +65,7 @@ struct Group {
   Shape axes;                // without extents of 1
   AxisFlags inner;           // one for each axis
   bool one_inner = false;    // the inner axis must not be divided: Scan, ArgReduce, Scatter
+  int32_t scans = 0;         // 1: forwards, -1: backwards; 0: none
   int32_t stage = 0;         // larger than the stages of all groups that load what it stores
   int32_t feeder = 1 << 30;  // at most the smallest stage of the groups whose values it loads
   int32_t ops = 0, streams = 0, pending = 0;

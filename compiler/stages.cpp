@@ -5,6 +5,7 @@
 
 #include "cermet/error.h"
 #include "compiler/codegen.h"
+#include "compiler/cuda/nvrtc.h"
 #include "compiler/cuda/print.h"
 #include "compiler/fuse.h"
 #include "compiler/kernels_text.h"
@@ -69,14 +70,24 @@ std::string loops_text(const ir::Graph& graph, const Target& target, bool) {
 // What a stage of one kind of target says of the other kind.
 void require_gpu(std::string_view stage, const Target& target, bool gpu) {
   if ((target.compute > 0) == gpu) return;
-  throw cermet::Error(fmt::format("stage {}: {} is a {}, give a {}", stage, target.cpu, gpu ? "CPU" : "GPU",
-                          gpu ? "GPU such as sm_90" : "CPU such as x86-64-v3"));
+  throw cermet::Error(fmt::format("stage {}: {} is a {}, give a {}", stage, target.cpu,
+                                  gpu ? "CPU" : "GPU",
+                                  gpu ? "GPU such as sm_90" : "CPU such as x86-64-v3"));
 }
 
 std::string cuda_text(const ir::Graph& graph, const Target& target, bool) {
   require_gpu("cuda", target, true);
+  return launches_text(graph, target, "//",
+                       [&](const loops::Function& f) { return print_cuda(f, f.name); });
+}
+std::string ptx_text(const ir::Graph& graph, const Target& target, bool) {
+  require_gpu("ptx", target, true);
+  CudaOptions options;
+  options.arch.number = target.compute;
+  options.cubin = false;
   return launches_text(graph, target, "//", [&](const loops::Function& f) {
-    return print_cuda(f, f.name);
+    const loops::Function* const unit[] = {&f};
+    return compile_cuda(print_cuda_unit(unit), options).ptx;
   });
 }
 std::string llvm_text(const ir::Graph& graph, const Target& target, bool) {
@@ -98,6 +109,7 @@ constexpr Stage table[] = {
     {"kernels", "the fused kernels and their buffers", true, kernels_text},
     {"loops", "each kernel as loops over vectors", true, loops_text},
     {"cuda", "each kernel as CUDA C, for GPUs", true, cuda_text},
+    {"ptx", "each kernel as NVRTC's PTX", true, ptx_text},
     {"llvm", "each kernel as LLVM IR", true, llvm_text},
     {"asm", "each kernel as assembly of the target", true, assembly_text},
 };

@@ -8,6 +8,7 @@
 
 #include "cermet/error.h"
 #include "compiler/codegen.h"
+#include "compiler/cuda/arch.h"
 #include "compiler/llvm_module.h"
 
 namespace cermet::compiler {
@@ -30,36 +31,17 @@ constexpr auto processors = std::to_array<Processor>({
     {"emeraldrapids", 4},  {"graniterapids", 4}, {"znver4", 4},     {"znver5", 4},
 });
 
-// What NVRTC 13 makes code for that runs on one chip: Turing to Blackwell (NVRTC documentation,
-// --gpu-architecture).
-constexpr auto architectures = std::to_array<std::pair<std::string_view, int>>({
-    {"sm_75", 75},
-    {"sm_80", 80},
-    {"sm_86", 86},
-    {"sm_87", 87},
-    {"sm_88", 88},
-    {"sm_89", 89},
-    {"sm_90", 90},
-    {"sm_100", 100},
-    {"sm_103", 103},
-    {"sm_110", 110},
-    {"sm_120", 120},
-    {"sm_121", 121},
-});
-
 }  // namespace
 
 Target target(const std::string& name) {
   if (name == "host") return llvm_backend().host_target();
-  for (const auto& [architecture, compute] : architectures)
-    if (architecture == name) return cuda_target(compute);
+  if (name.starts_with("sm_")) return cuda_target(CudaArch::parse(name).number);
   const auto* found = std::ranges::find(processors, name, &Processor::name);
   if (found == processors.end()) {
     std::string known = "host";
     for (const Processor& p : processors) known += fmt::format(", {}", p.name);
-    for (const auto& [architecture, compute] : architectures)
-      known += fmt::format(", {}", architecture);
-    throw Error(fmt::format("target: \"{}\" is not known, there are {}", name, known));
+    throw Error(fmt::format("target: \"{}\" is not known, there are sm_{} and above, {}", name,
+                            least_compute, known));
   }
   Target result;
   result.cpu = name;
@@ -70,6 +52,9 @@ Target target(const std::string& name) {
 }
 
 Target cuda_target(int compute) {
+  if (compute < least_compute)
+    throw Error(fmt::format("target: GPUs before sm_{} are not supported, this is sm_{}",
+                            least_compute, compute));
   Target result;
   result.cpu = fmt::format("sm_{}", compute);
   result.vector_bytes = 16;  // the widest access of a thread

@@ -22,7 +22,9 @@ struct Target {
 // LLVM CPU name such as "znver4", or a GPU's architecture from "sm_75" to "sm_120". Throws Error
 // for others. "host" asks the processor; the rest are constants.
 Target target(const std::string& name);
-// The target of a GPU by its compute capability times ten: 90 for sm_90.
+// The target of a GPU by its compute capability times ten: 90 for sm_90. Throws Error for those
+// that NVRTC 13 makes no code for, below least_compute.
+inline constexpr int least_compute = 75;
 Target cuda_target(int compute);
 
 }  // namespace cermet::compiler

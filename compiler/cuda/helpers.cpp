@@ -37,14 +37,14 @@ std::string definition(Helper helper) {
   switch (helper) {
     case Helper::Fmod:
       // libdevice's fmod is exact, as every fmod is.
-      return "__device__ __noinline__ double helper_fmod(double x, double y) { return fmod(x, y); "
+      return "__device__ __forceinline__ double helper_fmod(double x, double y) { return fmod(x, y); "
              "}\n";
     case Helper::Sin: body = body_of(vecmath::sin<HelperBuilder>); break;
     case Helper::Cos: body = body_of(vecmath::cos<HelperBuilder>); break;
     case Helper::Tan: body = body_of(vecmath::tan<HelperBuilder>); break;
   }
   return fmt::format(
-      "__device__ __noinline__ double {}(double x) {{\n"
+      "__device__ __forceinline__ double {}(double x) {{\n"
       "  double y, *b1 = &y;\n  const double* b0 = &x;\n{}  return y;\n}}\n",
       cuda_helper_name(helper), body);
 }

@@ -5,7 +5,9 @@ namespace cermet::compiler {
 // Conversions to f16 are PTX instructions on every GPU there is; those to bf16 exist from compute
 // capability 8.0 (PTX ISA 7.0, cvt), and before are integer operations. A double goes to bf16
 // through f32 rounded to odd (Boldo and Melquiond, "Emulation of a FMA and Correctly Rounded Sums",
-// 2008), which makes the second rounding harmless.
+// 2008), which makes the second rounding harmless. Division of 64-bit integers is a subroutine of
+// the assembler's, which spills; ours estimates the quotient in double, which is off by at most
+// 2^64 * 3 * 2^-53 / b, and puts that right with the remainder, which is then at most 2^13 + b.
 std::string_view cuda_prelude() {
   return R"(#define I __forceinline__ __device__
 struct f16 { unsigned short bits; };
@@ -64,6 +66,32 @@ template <class T> I T shuffle_up(T x, int distance) {
   } else {
     return (T)__shfl_up_sync(0xffffffffu, (unsigned)(unsigned char)x, distance);
   }
+}
+I unsigned long long quotient(unsigned long long a, unsigned long long b) {
+  if ((a | b) >> 32 == 0) return (unsigned)a / (unsigned)b;
+  if (b >> 62 != 0) {  // at most 3
+    unsigned long long q = 0;
+    for (; a >= b && q < 3; ++q) a -= b;
+    return q;
+  }
+  const double inverse = 1.0 / (double)b;
+  unsigned long long q = __double2ull_rz((double)a * inverse);
+  long long r = (long long)(a - q * b);
+  const long long more = __double2ll_rz((double)r * inverse);
+  q += (unsigned long long)more;
+  r -= more * (long long)b;
+  if (r < 0) return q - 1;
+  return r >= (long long)b ? q + 1 : q;
+}
+I unsigned long long magnitude(long long x) {
+  return x < 0 ? 0ull - (unsigned long long)x : (unsigned long long)x;
+}
+I long long quotient(long long a, long long b) {
+  const unsigned long long q = quotient(magnitude(a), magnitude(b));
+  return (long long)((a < 0) != (b < 0) ? 0ull - q : q);
+}
+template <class T> I T remainder(T a, T b) {
+  return (T)((unsigned long long)a - (unsigned long long)quotient(a, b) * (unsigned long long)b);
 }
 I void report(long long* cell, long long code, long long value) {
   if (atomicCAS((unsigned long long*)cell, 0ull, (unsigned long long)code) == 0ull) cell[1] = value;

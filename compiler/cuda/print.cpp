@@ -66,12 +66,40 @@ std::string literal(DType dtype, uint64_t bits) {
   }
 }
 
+bool has_effect(Opcode op) {
+  return loops::class_of(op) != loops::OpcodeClass::Pure && op != Opcode::Load &&
+         op != Opcode::GatherLoad;
+}
+
+// What some effect depends on. The lowering writes a little more than it uses in the end, and NVRTC
+// warns of that.
+std::vector<bool> used_values(const loops::Function& f) {
+  std::vector<bool> used(f.instructions.size(), false);
+  std::vector<Ref> pending;
+  const auto use = [&](Ref r) {
+    if (r.id >= 0 && !used[size_t(r.id)]) used[size_t(r.id)] = true, pending.push_back(r);
+  };
+  for (const Instruction& i : f.instructions)
+    if (has_effect(i.op))
+      for (Ref r : i.operands) use(r);
+  for (const Block& b : f.blocks)
+    for (Ref r : b.yields) use(r);
+  for (const Buffer& b : f.buffers) use(b.offset);
+  while (!pending.empty()) {
+    const Ref r = pending.back();
+    pending.pop_back();
+    for (Ref operand : f.instructions[size_t(r.id)].operands) use(operand);
+  }
+  return used;
+}
+
 class Printer {
  public:
   Printer(const loops::Function& function, std::string_view name)
       : f_(function),
         name_(name),
         is_index_(index_values(function)),
+        used_(used_values(function)),
         variable_(function.instructions.size(), -1),
         memory_arguments_(arguments_in_memory(function)) {}
 
@@ -119,7 +147,7 @@ class Printer {
   }
 
   void signature() {
-    add("extern \"C\" __global__ void __launch_bounds__({}) {}(", f_.threads, name_);
+    add("extern \"C\" __global__ void __launch_bounds__({}, 1) {}(", f_.threads, name_);
     std::string before;
     const auto parameter = [&](const std::string& text) {
       add("{}{}", before, text);
@@ -202,6 +230,7 @@ class Printer {
 
   void instruction(Ref r) {
     const Instruction& i = at(r);
+    if (!has_effect(i.op) && !used_[size_t(r.id)]) return;
     switch (i.op) {
       case Opcode::Constant:
       case Opcode::Splat: return;  // printed where they are used
@@ -409,6 +438,11 @@ class Printer {
     const auto plain = [&](std::string_view op) {  // no overflow is possible
       return fmt::format("({})({} {} {})", type_of(r), x(0), op, x(1));
     };
+    const auto divide = [&](std::string_view op, std::string_view function) {
+      const bool wide = size_of(dtype) == 8 && !(proven(r) && f_.index_bits == 32);
+      return wide ? fmt::format("{0}(({1}){2}, ({1}){3})", function, type_of(r), x(0), x(1))
+                  : plain(op);
+    };
     const auto call = [&](std::string_view f32, std::string_view f64) {
       std::string list = x(0);
       for (size_t k = 1; k < i.operands.size(); ++k) list += ", " + x(k);
@@ -426,8 +460,8 @@ class Printer {
       case Opcode::Add: return binary("+");
       case Opcode::Sub: return binary("-");
       case Opcode::Mul: return binary("*");
-      case Opcode::Div: return is_float(dtype) ? binary("/") : plain("/");
-      case Opcode::Rem: return plain("%");
+      case Opcode::Div: return is_float(dtype) ? binary("/") : divide("/", "quotient");
+      case Opcode::Rem: return divide("%", "remainder");
       case Opcode::Neg:
         if (is_float(dtype) || proven(r)) return fmt::format("-{}", x(0));
         return fmt::format("({})(0u - ({}){})", type_name(dtype), wrapping(dtype), x(0));
@@ -491,6 +525,7 @@ class Printer {
   const loops::Function& f_;
   std::string_view name_;
   std::vector<bool> is_index_;     // by Ref
+  std::vector<bool> used_;         // by Ref
   std::vector<int32_t> variable_;  // by Ref: the number of its variable
   bool memory_arguments_;
   int32_t next_ = 0;
