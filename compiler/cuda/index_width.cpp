@@ -87,7 +87,14 @@ class Widths {
         return {-most, most};
       }
       case Opcode::Ramp: return {x(0).low, x(0).high + i.lanes - 1};
-      case Opcode::Select: return over(x(1), x(2));
+      case Opcode::Select: {
+        // The smaller of two, as Builder::min_index writes it, is at most either.
+        const Instruction& mask = at(i.operands[0]);
+        if (mask.op == Opcode::Lt && mask.operands[0] == i.operands[1] &&
+            mask.operands[1] == i.operands[2])
+          return {std::min(x(1).low, x(2).low), std::min(x(1).high, x(2).high)};
+        return over(x(1), x(2));
+      }
       default: return x(0);  // Splat, Extract
     }
   }

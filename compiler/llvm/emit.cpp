@@ -30,6 +30,7 @@ Emitter::Emitter(const loops::Function& function, const Target& target, llvm::Mo
       bases_(function.buffers.size()) {}
 
 void Emitter::run() {
+  CERMET_CHECK(function_.threads == 0, "kernel {} is for a GPU", function_.name);
   declare();
   prepare_aliasing();
   entry_ = llvm::BasicBlock::Create(context_, "entry", kernel_);

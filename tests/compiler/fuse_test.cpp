@@ -125,14 +125,16 @@ TEST_CASE("fuse: concat stores slices") {
   CHECK(kernels({sum(concat(std::vector{sum(x, {1}), z}, 1), {1})}, rounded) >= 2);
 }
 
-TEST_CASE("fuse: scans join row programs over their axis") {
+TEST_CASE("fuse: scans join maps and each other, not reductions") {
   const Value x = param(0, {3, 4});
   for (int64_t axis : {0, 1})
     for (bool reverse : {false, true})
       for (bool exclusive : {false, true}) {
         CHECK(kernels({scan(Combine::Sum, exp(x), axis, reverse, exclusive) * 2.0}, rounded) == 1);
         const Value s = scan(Combine::Max, x, axis, reverse, exclusive);
-        CHECK(kernels({s - reduce(Combine::Sum, x, Dims{axis}, true)}, rounded) == 1);
+        CHECK(kernels({s - reduce(Combine::Sum, x, Dims{axis}, true)}, rounded) == 2);
+        CHECK(kernels({s - scan(Combine::Sum, s, axis, reverse)}, rounded) == 1);
+        CHECK(kernels({s - scan(Combine::Sum, s, axis, !reverse)}, rounded) == 2);
       }
   CHECK(kernels({reshape(scan(Combine::Sum, x, 1), Dims{12})}, rounded) == 1);
   CHECK(kernels({scan(Combine::Sum, scan(Combine::Sum, x, 1), 0)}, rounded) == 2);

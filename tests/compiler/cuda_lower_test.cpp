@@ -1,0 +1,191 @@
+// Kernels lowered for GPUs, and the CUDA C that is printed of them: what NVRTC makes of it is
+// counted. That it computes the right thing is tested where it can be run.
+
+#include "compiler/cuda/index_width.h"
+#include "compiler/cuda/nvrtc.h"
+#include "compiler/cuda/print.h"
+#include "compiler/loops_builder.h"
+#include "compiler/loops_text.h"
+#include "compiler/loops_verify.h"
+#include "compiler/program.h"
+#include "ir/build.h"
+#include "support/cubin.h"
+#include "support/cuda.h"
+#include "support/random_graph.h"
+
+using namespace cermet;
+using compiler::Kernel;
+using compiler::loops::Function;
+using compiler::loops::Opcode;
+using compiler::loops::Ref;
+using ir::Combine;
+using ir::Value;
+
+namespace {
+
+Value param(int64_t slot, Shape shape, DType dtype = DType::F32) {
+  return ir::parameter(slot, dtype, std::move(shape));
+}
+
+compiler::Program lowered(std::vector<Value> results, int compute = 90) {
+  ir::Graph graph;
+  for (const ir::Node* node : ir::topological_order(results))
+    if (node->op == ir::Op::Parameter) graph.parameters.push_back(Value(node));
+  graph.results = std::move(results);
+  return compiler::compile(graph, compiler::cuda_target(compute));
+}
+
+std::vector<const Function*> functions(const compiler::Program& program) {
+  std::vector<const Function*> out;
+  for (const auto& launch : program.launches)
+    if (launch.kind == Kernel::Kind::Fused) out.push_back(&launch.kernel.function);
+  return out;
+}
+
+compiler::CudaObject compiled(const compiler::Program& program, int compute = 90) {
+  return compiler::compile_cuda(compiler::print_cuda_unit(functions(program)), {.arch = {compute}});
+}
+
+// Of the only kernel.
+test::SassCensus census(const compiler::Program& program) {
+  const auto kernels = test::read_cubin(compiled(program).cubin);
+  REQUIRE(kernels.size() == 1);
+  return kernels.begin()->second;
+}
+
+}  // namespace
+
+TEST_CASE("cuda lower: any graph compiles for every architecture, without spills or local memory") {
+  CERMET_NEEDS_NVRTC();
+  for (const int compute : {75, 80, 86, 89, 90, 120}) {
+    const uint64_t seeds = compute == 90 ? 40 : 6;
+    for (uint64_t seed = 1; seed <= seeds; ++seed) {
+      test::RandomGraphOptions options;
+      options.dtypes = {DType::F32, DType::F16, DType::BF16, DType::F64,
+                        DType::I64, DType::I32, DType::U8};
+      const test::RandomGraph random = test::random_graph(seed, options);
+      INFO("seed " << seed << ", sm_" << compute);
+      const auto program = compiler::compile(random.graph, compiler::cuda_target(compute));
+      if (functions(program).empty()) continue;
+      const compiler::CudaObject object = compiled(program, compute);
+      CHECK(object.log == "");
+      CHECK(object.ptx.find(".local") == std::string::npos);
+      CHECK(object.kernels.size() == functions(program).size());
+      for (const compiler::CudaResources& kernel : object.kernels) {
+        INFO(kernel.kernel);
+        CHECK(kernel.stack_bytes == 0);
+        CHECK(kernel.spill_store_bytes == 0);
+        CHECK(kernel.spill_load_bytes == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda lower: loops for GPUs are valid, and their text is read back") {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    const test::RandomGraph random = test::random_graph(seed);
+    INFO("seed " << seed);
+    const auto program = compiler::compile(random.graph, compiler::cuda_target(80));
+    for (const Function* f : functions(program)) {
+      CHECK(compiler::loops::verify_loops(*f) == std::vector<std::string>());
+      const std::string text = compiler::loops::print(*f);
+      CHECK(compiler::loops::print(compiler::loops::parse(text)) == text);
+    }
+  }
+}
+
+TEST_CASE("cuda lower: contiguous maps read and write 16 bytes at once") {
+  CERMET_NEEDS_NVRTC();
+  const auto add = [](DType dtype, int64_t n) {
+    return census(lowered({param(0, {n}, dtype) + param(1, {n}, dtype)}));
+  };
+  for (const DType dtype : {DType::F32, DType::F16, DType::BF16, DType::F64, DType::I32}) {
+    const test::SassCensus found = add(dtype, 1 << 12);
+    INFO(name(dtype) << ": " << found.text());
+    CHECK(found["LDG.128"] == 2);
+    CHECK(found["STG.128"] == 1);
+    CHECK(found.instructions < 70);
+  }
+  // Two vectors are in flight when there is enough for the whole GPU; and the loop is unrolled.
+  const test::SassCensus large = add(DType::F32, 1 << 24);
+  CHECK(large["LDG.128"] >= 4);
+  CHECK(large["LDG.128"] == 2 * large["STG.128"]);
+  // An odd length has no whole vectors.
+  CHECK(add(DType::F32, (1 << 12) + 1)["LDG.32"] == 2);
+}
+
+TEST_CASE("cuda lower: softmax and layer norm read their rows once") {
+  CERMET_NEEDS_NVRTC();
+  const auto softmax = [](const Value& x) {
+    const Value e = exp(x - reduce(Combine::Max, x, Dims{1}, true));
+    return e / reduce(Combine::Sum, e, Dims{1}, true);
+  };
+  for (const int64_t columns : {32, 256, 1000, 4096, 16384}) {
+    INFO(columns << " columns");
+    const auto program = lowered({softmax(param(0, {4096, columns}))});
+    REQUIRE(program.launches.size() == 1);
+    const test::SassCensus found = census(program);
+    INFO(found.text());
+    CHECK(found["LDG.128"] >= 1);
+    CHECK(found["LDG.128"] <= 8);
+    CHECK(found["LDG.128"] == found["STG.128"]);
+    CHECK(found["LDG.32"] == 0);
+  }
+}
+
+TEST_CASE("cuda lower: indices have 32 bits where that is proven to be enough") {
+  const auto bits = [](Shape shape) {
+    const auto program = lowered({param(0, shape) * 2.0 + 1.5});
+    return program.launches.at(0).kernel.function.index_bits;
+  };
+  CHECK(bits({1 << 20}) == 32);
+  CHECK(bits({(int64_t(1) << 31) - 4096}) == 32);
+  CHECK(bits({int64_t(1) << 31}) == 64);
+  CHECK(bits({3, (int64_t(1) << 31) + 1}) == 64);
+  CHECK(bits({1 << 16, 1 << 15}) == 64);
+  // What a user computes with positions counts as well: it may not fit at all.
+  const Value far = ir::iota({8}) * ir::constant(DType::I64, {8}, int64_t(1) << 40);
+  CHECK(lowered({far}).launches.at(0).kernel.function.index_bits == 64);
+  const Value beyond = ir::iota({8}) * ir::constant(DType::I64, {8}, int64_t(1) << 62);
+  CHECK(lowered({beyond}).launches.at(0).kernel.function.index_bits == 0);
+}
+
+TEST_CASE("cuda lower: intervals follow threads, loops and divisions") {
+  Function f;
+  f.threads = 256;
+  compiler::loops::Builder b(f, compiler::cuda_target(90));
+  const int32_t to = b.add_buffer({.dtype = DType::I64});
+  const Ref limit = b.argument(0);
+  b.for_loop(b.thread(), limit, 256, [&](Ref i) {
+    b.store(to, b.rem(i, b.index(8)), b.div(b.mul(i, b.index(1 << 20)), b.index(1 << 20)));
+  });
+  const auto bits = [&](int64_t n) { return compiler::index_bits(f, std::span(&n, 1), 1); };
+  CHECK(bits(2048) == 32);  // 2047 << 20 is below 2^31
+  CHECK(bits(2049) == 64);
+  CHECK(bits(int64_t(1) << 42) == 64);
+  CHECK(bits(int64_t(1) << 44) == 0);
+}
+
+TEST_CASE("cuda print: more arguments than a kernel can have come in memory") {
+  CERMET_NEEDS_NVRTC();
+  Function f;
+  f.name = "many";
+  f.threads = 32;
+  compiler::loops::Builder b(f, compiler::cuda_target(90));
+  const int32_t to = b.add_buffer({.dtype = DType::I64});
+  Ref sum = b.argument(0);
+  for (int32_t i = 1; i < 600; ++i) sum = b.add(sum, b.argument(i));
+  b.store(to, b.thread(), sum);
+  CHECK(compiler::arguments_in_memory(f));
+  const Function* const unit[] = {&f};
+  const auto object = compiler::compile_cuda(compiler::print_cuda_unit(unit), {.arch = {90}});
+  REQUIRE(object.kernels.size() == 1);
+  CHECK(object.kernels[0].stack_bytes == 0);
+}
+
+TEST_CASE("cuda print: functions for the CPU are refused") {
+  Function f;
+  compiler::loops::Builder b(f, compiler::Target());
+  b.store(b.add_buffer({.dtype = DType::I64}), b.begin(), b.end());
+  CHECK_THROWS_AS(compiler::print_cuda(f, "k"), InternalError);
+}
