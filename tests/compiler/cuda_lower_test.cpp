@@ -139,10 +139,10 @@ TEST_CASE("cuda lower: indices have 32 bits where that is proven to be enough") 
     return program.launches.at(0).kernel.function.index_bits;
   };
   CHECK(bits({1 << 20}) == 32);
-  CHECK(bits({(int64_t(1) << 31) - 4096}) == 32);
-  CHECK(bits({int64_t(1) << 31}) == 64);
+  CHECK(bits({int64_t(1) << 31}) == 32);  // the last position is 2^31 - 1
+  CHECK(bits({(int64_t(1) << 31) + 4096}) == 64);
   CHECK(bits({3, (int64_t(1) << 31) + 1}) == 64);
-  CHECK(bits({1 << 16, 1 << 15}) == 64);
+  CHECK(bits({1 << 16, 1 << 16}) == 64);
   // What a user computes with positions counts as well: it may not fit at all.
   const Value far = ir::iota({8}) * ir::constant(DType::I64, {8}, int64_t(1) << 40);
   CHECK(lowered({far}).launches.at(0).kernel.function.index_bits == 64);
