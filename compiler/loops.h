@@ -154,7 +154,7 @@ struct Function {
   std::string name;            // of the symbol; an identifier, not part of the text
   int32_t argument_count = 0;  // int64 arguments
   int32_t threads = 0;         // of a block; 0: a function for the CPU
-  // GPU: the width that was proven to hold every index (compiler/cuda/index_width.h); 0: none was.
+  // GPU: the width that was proven to hold every index (compiler/index_width.h); 0: none was.
   int32_t index_bits = 0;
   std::vector<Buffer> buffers;
   std::vector<Instruction> instructions;

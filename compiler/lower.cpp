@@ -1,7 +1,7 @@
 // Which lowering a kernel takes.
 
-#include "compiler/cuda/lower_grid.h"
 #include "compiler/lower_contract.h"
+#include "compiler/lower_grid.h"
 #include "compiler/lower_rows.h"
 #include "compiler/program.h"
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <string_view>
 
 #include "cermet/error.h"
 #include "compiler/codegen.h"
-#include "compiler/cuda/arch.h"
 #include "compiler/llvm_module.h"
 
 namespace cermet::compiler {
@@ -35,7 +35,11 @@ constexpr auto processors = std::to_array<Processor>({
 
 Target target(const std::string& name) {
   if (name == "host") return llvm_backend().host_target();
-  if (name.starts_with("sm_")) return cuda_target(CudaArch::parse(name).number);
+  if (name.starts_with("sm_")) {
+    int number = 0;
+    const auto [end, error] = std::from_chars(name.data() + 3, name.data() + name.size(), number);
+    if (error == std::errc() && end == name.data() + name.size()) return cuda_target(number);
+  }
   const auto* found = std::ranges::find(processors, name, &Processor::name);
   if (found == processors.end()) {
     std::string known = "host";

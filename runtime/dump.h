@@ -1,10 +1,10 @@
 #pragma once
 // CERMET_DUMP=stage[,stage]: every program that is compiled is printed to standard error, at these
-// stages (see compiler/stages.h). For looking into a program without changing it.
+// stages (see compiler/stages/stages.h). For looking into a program without changing it.
 
 #include <vector>
 
-#include "compiler/stages.h"
+#include "compiler/stages/stages.h"
 
 namespace cermet::runtime {
 

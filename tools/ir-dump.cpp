@@ -1,7 +1,7 @@
 // ir-dump: what the compiler makes of a graph, stage by stage.
 //
 // Reads the text of a graph (ir/text.h) and prints it as it is after the stages that are asked for.
-// The stages are those of compiler/stages.h.
+// The stages are those of compiler/stages/stages.h.
 
 #include <fmt/format.h>
 
@@ -17,7 +17,7 @@
 
 #include "cermet/error.h"
 #include "compiler/autograd.h"
-#include "compiler/stages.h"
+#include "compiler/stages/stages.h"
 #include "ir/build.h"
 #include "ir/text.h"
 

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "compiler/cuda/helpers.h"
-#include "compiler/cuda/index_width.h"
+#include "compiler/index_width.h"
 #include "compiler/cuda/prelude.h"
 #include "ir/check.h"
 #include "ir/element.h"

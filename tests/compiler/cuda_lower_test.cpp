@@ -1,7 +1,7 @@
 // Kernels lowered for GPUs, and the CUDA C that is printed of them: what NVRTC makes of it is
 // counted. That it computes the right thing is tested where it can be run.
 
-#include "compiler/cuda/index_width.h"
+#include "compiler/index_width.h"
 #include "compiler/cuda/nvrtc.h"
 #include "compiler/cuda/print.h"
 #include "compiler/loops_builder.h"

@@ -1,17 +1,17 @@
-// A row program as code of one thread; compiler/cuda/grid_plan.h says which rows and slots are its.
+// A row program as code of one thread; compiler/grid_plan.h says which rows and slots are its.
 //
 // A stage walks the thread's slots and accumulates, then the team combines what its threads have,
 // in an order that is always the same, and every thread goes on with the result. Threads beyond the
 // last row do the last one again and store nothing: so all threads of a block meet at every
 // barrier.
 
-#include "compiler/cuda/lower_grid.h"
+#include "compiler/lower_grid.h"
 
 #include <fmt/format.h>
 
-#include "compiler/cuda/grid_plan.h"
-#include "compiler/cuda/index_width.h"
 #include "compiler/elementwise.h"
+#include "compiler/grid_plan.h"
+#include "compiler/index_width.h"
 #include "compiler/lower_scope.h"
 #include "compiler/row_partials.h"
 #include "ir/check.h"

@@ -1,4 +1,4 @@
-#include "compiler/stages.h"
+#include "compiler/stages/stages.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

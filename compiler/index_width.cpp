@@ -1,4 +1,4 @@
-#include "compiler/cuda/index_width.h"
+#include "compiler/index_width.h"
 
 #include <algorithm>
 #include <limits>

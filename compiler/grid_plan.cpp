@@ -1,4 +1,4 @@
-#include "compiler/cuda/grid_plan.h"
+#include "compiler/grid_plan.h"
 
 #include <algorithm>
 #include <bit>
