@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <iterator>
-
 #include "compiler/kernels_text.h"
 #include "ir/text.h"
+#include "ir/text_writer.h"
 
 namespace cermet::compiler {
 
@@ -13,7 +12,7 @@ using Kind = Expr::Kind;
 
 namespace {
 
-class Printer {
+class Printer : private ir::TextWriter {
  public:
   std::string take() { return std::move(out_); }
 
@@ -47,11 +46,6 @@ class Printer {
   }
 
  private:
-  template <class... Args>
-  void add(fmt::format_string<Args...> text, Args&&... args) {
-    fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
-  }
-
   void operands(const Expr& e) {
     for (size_t k = 0; k < e.operands.size(); ++k) add("{}%{}", k ? ", " : " ", e.operands[k]);
   }
@@ -84,8 +78,6 @@ class Printer {
     out_ += ir::print_level(s.map);
     add("\n");
   }
-
-  std::string out_;
 };
 
 }  // namespace

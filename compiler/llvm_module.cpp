@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <optional>
@@ -70,11 +69,7 @@ const LlvmBackend& open_llvm_module(const std::vector<std::filesystem::path>& ca
 }
 
 const LlvmBackend& llvm_backend() {
-  static std::atomic<const LlvmBackend*> opened = nullptr;
-  if (const LlvmBackend* backend = opened.load(std::memory_order_acquire)) return *backend;
-  // Two threads may both come here; the dynamic linker then gives both the same module.
-  const LlvmBackend& backend = open_llvm_module(llvm_module_candidates());
-  opened.store(&backend, std::memory_order_release);
+  static const LlvmBackend& backend = open_llvm_module(llvm_module_candidates());
   return backend;
 }
 

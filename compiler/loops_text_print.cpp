@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <iterator>
-
 #include "compiler/loops_text.h"
 #include "ir/text.h"
+#include "ir/text_writer.h"
 
 namespace cermet::compiler::loops {
 namespace {
@@ -55,7 +54,7 @@ bool has_value(const Instruction& i) {
          i.op != Opcode::Barrier && i.op != Opcode::If;
 }
 
-class Printer {
+class Printer : private ir::TextWriter {
  public:
   explicit Printer(const Function& function) : f_(function), number_(f_.instructions.size(), -1) {}
 
@@ -83,11 +82,6 @@ class Printer {
   }
 
  private:
-  template <class... Args>
-  void add(fmt::format_string<Args...> text, Args&&... args) {
-    fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
-  }
-
   void assign_numbers() {
     int32_t next = 0;
     const auto give = [&](Ref r) {
@@ -185,7 +179,6 @@ class Printer {
 
   const Function& f_;
   std::vector<int32_t> number_;  // by Ref
-  std::string out_;
 };
 
 }  // namespace

@@ -160,6 +160,15 @@ bool is_empty(const Node& node) {
   }
 
 // clang-format off
+// Maximum and minimum: of the constant that changes nothing, and of the one that wins over all but NaN.
+#define EXTREMUM_RULES(Enum, f, neutral, winning) \
+  RULE(Enum, f "(x, x) => x", x == y, x), \
+  RULE(Enum, f "(x, " #neutral ") => x", is_##neutral(y), x), \
+  RULE(Enum, f "(" #neutral ", x) => x", is_##neutral(x), y), \
+  RULE(Enum, f "(x, " #winning ") => " #winning " (not floats)", whole(x) && is_##winning(y), y), \
+  RULE(Enum, f "(" #winning ", x) => " #winning " (not floats)", whole(x) && is_##winning(x), x), \
+  RULE(Enum, f "(" f "(x, c), d) => " f "(x, " f "(c, d))", is_chain(Op::Enum, x, y), merged(Op::Enum, x, y))
+
 constexpr auto table = std::to_array<Rule>({
   // Every op: the Op of these rows says nothing.
   RULE(Add, "an empty result => constant", is_empty(node), zeros(node)),
@@ -213,18 +222,8 @@ constexpr auto table = std::to_array<Rule>({
   RULE(Pow, "pow(1, y) => 1", is(x, 1), x),
 
   // maximum gives y if y is NaN or x < y, else x: with equal zeros the first stays.
-  RULE(Maximum, "max(x, x) => x", x == y, x),
-  RULE(Maximum, "max(x, lowest) => x", is_lowest(y), x),
-  RULE(Maximum, "max(lowest, x) => x", is_lowest(x), y),
-  RULE(Maximum, "max(x, greatest) => greatest (not floats)", whole(x) && is_greatest(y), y),
-  RULE(Maximum, "max(greatest, x) => greatest (not floats)", whole(x) && is_greatest(x), x),
-  RULE(Maximum, "max(max(x, c), d) => max(x, max(c, d))", is_chain(Op::Maximum, x, y), merged(Op::Maximum, x, y)),
-  RULE(Minimum, "min(x, x) => x", x == y, x),
-  RULE(Minimum, "min(x, greatest) => x", is_greatest(y), x),
-  RULE(Minimum, "min(greatest, x) => x", is_greatest(x), y),
-  RULE(Minimum, "min(x, lowest) => lowest (not floats)", whole(x) && is_lowest(y), y),
-  RULE(Minimum, "min(lowest, x) => lowest (not floats)", whole(x) && is_lowest(x), x),
-  RULE(Minimum, "min(min(x, c), d) => min(x, min(c, d))", is_chain(Op::Minimum, x, y), merged(Op::Minimum, x, y)),
+  EXTREMUM_RULES(Maximum, "max", lowest, greatest),
+  EXTREMUM_RULES(Minimum, "min", greatest, lowest),
   RULE(Copysign, "copysign(x, x) => x", x == y, x),
 
   // Rounding: what is whole already, infinities and NaN stay.

@@ -108,6 +108,18 @@ Grads custom_adjoints(const Value& y, const Value& dy) {
 
 DType wide(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16 ? DType::F32 : dtype; }
 
+std::shared_ptr<const GradientRule> identity_rule() {
+  class Identity : public GradientRule {
+   public:
+    std::vector<Value> operands_adjoints(std::span<const Value>, const Value&,
+                                         const Value& adjoint) const override {
+      return {adjoint};
+    }
+  };
+  static const auto rule = std::make_shared<const Identity>();
+  return rule;
+}
+
 Value sum_gradients(std::span<const Value> terms) {
   Value first, total;  // total is in the wide dtype, once there are two
   for (const Value& term : terms) {

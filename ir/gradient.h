@@ -36,6 +36,10 @@ Grads adjoints(const Value& y, const Value& dy);
 // CustomGradient, whose rule speaks of adjoints only. Throws Error as adjoints() does.
 Value tangent(const Value& y, std::span<const Value> tangents);
 
+// The rule of a custom gradient with one operand of its own shape and dtype, to which it passes the
+// adjoint on.
+std::shared_ptr<const GradientRule> identity_rule();
+
 // The sum of gradients that meet, in their order; empty terms count as zero. f16 and bf16 are added
 // in f32 and rounded once.
 Value sum_gradients(std::span<const Value> terms);

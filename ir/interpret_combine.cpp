@@ -14,13 +14,6 @@ namespace cermet::ir {
 namespace {
 
 template <class W>
-std::vector<W> words_of(const HostArray& x) {
-  std::vector<W> words(size_t(x.numel()));
-  unpack(x.dtype, x.bytes.data(), 0, x.numel(), words.data());
-  return words;
-}
-
-template <class W>
 HostArray packed(const Node& node, const std::vector<W>& words) {
   HostArray out(node.dtype, node.shape);
   pack(out.dtype, words.data(), out.numel(), out.bytes.data(), 0);

@@ -90,8 +90,7 @@ HostArray interpret_argsort(const Node& node, const HostArray& x) {
   HostArray out(node.dtype, node.shape);
   const std::span<int64_t> result = out.as<int64_t>();
   visit_word(x.dtype, [&, descending = descending]<class W>(W) {
-    std::vector<W> words(size_t(x.numel()));
-    unpack(x.dtype, x.bytes.data(), 0, x.numel(), words.data());
+    const std::vector<W> words = words_of<W>(x);
     const auto before = [&](W a, W b) {
       return descending ? a > b || (a != a && b == b) : a < b || (b != b && a == a);
     };

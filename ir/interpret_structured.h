@@ -4,8 +4,17 @@
 
 #include "ir/host_array.h"
 #include "ir/node.h"
+#include "ir/word.h"
 
 namespace cermet::ir {
+
+// All elements; W is the word type of their dtype.
+template <class W>
+std::vector<W> words_of(const HostArray& x) {
+  std::vector<W> words(size_t(x.numel()));
+  unpack(x.dtype, x.bytes.data(), 0, x.numel(), words.data());
+  return words;
+}
 
 HostArray interpret_view(const Node& node, const HostArray& x);
 HostArray interpret_reduce(const Node& node, const HostArray& x);

@@ -6,10 +6,10 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
-#include <iterator>
 
 #include "ir/element.h"
 #include "ir/text.h"
+#include "ir/text_writer.h"
 
 namespace cermet::ir {
 namespace {
@@ -34,7 +34,7 @@ std::string shortest_decimal(DType dtype, uint64_t bits) {
   }
 }
 
-class Printer {
+class Printer : private TextWriter {
  public:
   explicit Printer(const Graph& graph) : graph_(graph), number_(numbering(graph)) {}
 
@@ -50,11 +50,6 @@ class Printer {
   }
 
  private:
-  template <class... Args>
-  void add(fmt::format_string<Args...> text, Args&&... args) {
-    fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
-  }
-
   void ref(const Node* node) {
     if (auto at = number_.find(node); at != number_.end())
       add("%{}", at->second);
@@ -145,7 +140,6 @@ class Printer {
   std::vector<const Node*> order_;
   std::unordered_map<const Node*, bool> declared_;  // in the head
   std::unordered_map<const Variable*, size_t> variable_id_;
-  std::string out_;
 };
 
 }  // namespace

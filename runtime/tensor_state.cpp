@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "ir/check.h"
+#include "ir/gradient.h"
 #include "ir/view_transpose.h"
 #include "runtime/engine.h"
 #include "runtime/pending_updates.h"
@@ -168,15 +169,6 @@ bool TensorState::requires_grad() const {
 
 namespace {
 
-// Passes the adjoint of what is there now on to what was there before.
-class Unrecorded : public ir::GradientRule {
- public:
-  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
-                                           const ir::Value& adjoint) const override {
-    return {adjoint};
-  }
-};
-
 // Whether two elements of a view are at one place. Axes whose step exceeds what the smaller steps
 // reach together cannot collide; what is not so simple is counted out.
 bool overlaps(const ir::StridedMap& map) {
@@ -225,8 +217,8 @@ void TensorState::assign(const ir::Value& elements, bool recorded) {
   const ir::Value old = cell_->value();
   ir::Value fresh = with_shown(old, view_, recorded ? elements : ir::stop_gradient(elements));
   if (!recorded && old->requires_grad)
-    fresh = ir::custom_gradient(ir::stop_gradient(fresh), std::span(&old, 1),
-                                std::make_shared<const Unrecorded>());
+    // The adjoint of what is there now goes on to what was there before.
+    fresh = ir::custom_gradient(ir::stop_gradient(fresh), std::span(&old, 1), ir::identity_rule());
   cell_->assign(std::move(fresh));
 }
 

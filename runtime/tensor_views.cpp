@@ -1,6 +1,7 @@
 // Views: tensors that share the elements of another one, as long as one strided map can say which;
 // copies and conversions.
 
+#include "ir/gradient.h"
 #include "runtime/api.h"
 #include "runtime/engine.h"
 
@@ -29,15 +30,6 @@ Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
     out->set_leaf(state.leaf(), change(*state.leaf_view()));
   return Tensor(std::move(out));
 }
-
-// The gradient of a copy is the gradient of what was copied.
-class CopyGradient : public ir::GradientRule {
- public:
-  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
-                                           const ir::Value& adjoint) const override {
-    return {adjoint};
-  }
-};
 
 }  // namespace
 
@@ -232,8 +224,9 @@ Tensor Tensor::clone(SourceLocation where) const {
     const ir::Value snapshot = ir::data(
         std::make_shared<const runtime::BufferStorage>(std::move(copy)), dtype(), shape(where));
     if (!value->requires_grad) return runtime::make_tensor(snapshot);
-    return runtime::make_tensor(ir::custom_gradient(snapshot, std::span(&value, 1),
-                                                    std::make_shared<const CopyGradient>()));
+    // The gradient of a copy is the gradient of what was copied.
+    return runtime::make_tensor(
+        ir::custom_gradient(snapshot, std::span(&value, 1), ir::identity_rule()));
   });
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -153,11 +152,7 @@ const NvrtcLibrary& open_nvrtc(const NvrtcPlaces& places) {
 }
 
 const NvrtcLibrary& nvrtc_library() {
-  static std::atomic<const NvrtcLibrary*> opened = nullptr;
-  if (const NvrtcLibrary* library = opened.load(std::memory_order_acquire)) return *library;
-  // Two threads may both come here; the dynamic linker then gives both the same library.
-  const NvrtcLibrary& library = open_nvrtc(nvrtc_places());
-  opened.store(&library, std::memory_order_release);
+  static const NvrtcLibrary& library = open_nvrtc(nvrtc_places());
   return library;
 }
 

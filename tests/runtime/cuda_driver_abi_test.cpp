@@ -28,34 +28,19 @@ template <class R, class... A>
 struct Spelled<R(A...)> {
   using type = spelled<R>(spelled<A>...);
 };
-template <>
-struct Spelled<ours::Result> {
-  using type = CUresult;
-};
-template <>
-struct Spelled<ours::DeviceAttribute> {
-  using type = CUdevice_attribute;
-};
-template <>
-struct Spelled<ours::FunctionAttribute> {
-  using type = CUfunction_attribute;
-};
-template <>
-struct Spelled<ours::JitOption> {
-  using type = CUjit_option;
-};
-template <>
-struct Spelled<ours::CaptureStatus> {
-  using type = CUstreamCaptureStatus;
-};
-template <>
-struct Spelled<ours::CaptureMode> {
-  using type = CUstreamCaptureMode;
-};
-template <>
-struct Spelled<ours::GraphUpdate> {
-  using type = CUgraphExecUpdateResultInfo;
-};
+#define SPELLED(Ours, theirs)  \
+  template <>                  \
+  struct Spelled<ours::Ours> { \
+    using type = theirs;       \
+  };
+SPELLED(Result, CUresult)
+SPELLED(DeviceAttribute, CUdevice_attribute)
+SPELLED(FunctionAttribute, CUfunction_attribute)
+SPELLED(JitOption, CUjit_option)
+SPELLED(CaptureStatus, CUstreamCaptureStatus)
+SPELLED(CaptureMode, CUstreamCaptureMode)
+SPELLED(GraphUpdate, CUgraphExecUpdateResultInfo)
+#undef SPELLED
 
 #define CERMET_CUDA_FUNCTION(name, ...) \
   static_assert(std::is_same_v<spelled<__VA_ARGS__>, decltype(cu##name)>, "cu" #name);
