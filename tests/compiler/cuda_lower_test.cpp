@@ -1,9 +1,9 @@
 // Kernels lowered for GPUs, and the CUDA C that is printed of them: what NVRTC makes of it is
 // counted. That it computes the right thing is tested where it can be run.
 
-#include "compiler/index_width.h"
 #include "compiler/cuda/nvrtc.h"
 #include "compiler/cuda/print.h"
+#include "compiler/index_width.h"
 #include "compiler/loops_builder.h"
 #include "compiler/loops_text.h"
 #include "compiler/loops_verify.h"
