@@ -56,7 +56,7 @@ TEST_CASE("ptxsim: what is not known is refused, with its line and text") {
       {"mov.u32 %r1, %nonsense;", "unknown name '%nonsense'"},
       {"fma.f32 %f1, %f2, %f3, %f4;", "fma needs a rounding mode"},
       {"cvt.s32.f32 %r1, %f1;", "a float becomes an integer by"},
-      {"ld.global.v3.f32 {%f1, %f2, %f3}, [%rd1];", "unknown modifier '.v3'"},
+      {"ld.global.v3.f32 {%f1, %f2, %f3}, [%rd1];", "the vector has another size"},
       {"wgmma.fence.sync.aligned;", "unknown instruction 'wgmma'"},
       {"cp.async.bulk.commit_group;", "unknown modifier '.bulk'"},
       {"tex.1d.v4.f32.s32 {%f1,%f2,%f3,%f4}, [%rd1, {%r1}];", "ptx line 10"},
