@@ -37,7 +37,8 @@ std::string definition(Helper helper) {
   switch (helper) {
     case Helper::Fmod:
       // libdevice's fmod is exact, as every fmod is.
-      return "__device__ __forceinline__ double helper_fmod(double x, double y) { return fmod(x, y); "
+      return "__device__ __forceinline__ double helper_fmod(double x, double y) { return fmod(x, "
+             "y); "
              "}\n";
     case Helper::Sin: body = body_of(vecmath::sin<HelperBuilder>); break;
     case Helper::Cos: body = body_of(vecmath::cos<HelperBuilder>); break;

@@ -7,8 +7,8 @@
 #include <span>
 
 #include "compiler/cuda/helpers.h"
-#include "compiler/index_width.h"
 #include "compiler/cuda/prelude.h"
+#include "compiler/index_width.h"
 #include "ir/check.h"
 #include "ir/element.h"
 
