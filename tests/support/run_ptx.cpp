@@ -1,0 +1,134 @@
+#include "support/run_ptx.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "compiler/cuda/nvrtc.h"
+#include "compiler/cuda/print.h"
+#include "compiler/loops_text.h"
+#include "compiler/program.h"
+#include "ir/check.h"
+
+namespace cermet::test {
+namespace {
+
+using compiler::KernelBuffer;
+using compiler::LoweredKernel;
+
+const ptxsim::Module& module_for(const compiler::loops::Function& function, int compute) {
+  static std::map<std::string, std::unique_ptr<ptxsim::Module>> modules;
+  auto& module = modules[fmt::format("{}\n{}", compute, compiler::loops::print(function))];
+  if (!module) {
+    const compiler::loops::Function* const unit[] = {&function};
+    compiler::CudaOptions options;
+    options.arch.number = compute;
+    options.cubin = false;
+    module =
+        ptxsim::Module::parse(compiler::compile_cuda(compiler::print_cuda_unit(unit), options).ptx);
+  }
+  return *module;
+}
+
+// Device memory in which every allocation lies where the host has it.
+class Arena {
+ public:
+  uint64_t add(size_t bytes, std::string name) {
+    blocks_.push_back(std::make_unique<Block[]>(bytes / sizeof(Block) + 1));
+    const auto address = reinterpret_cast<uint64_t>(blocks_.back().get());
+    memory.add(address, bytes, blocks_.back().get(), std::move(name));
+    return address;
+  }
+  uint64_t add(std::span<const std::byte> content, std::string name) {
+    const uint64_t address = add(content.size(), std::move(name));
+    std::memcpy(reinterpret_cast<void*>(address), content.data(), content.size());
+    memory.mark_initialised(address, content.size());
+    return address;
+  }
+  ptxsim::Memory memory;
+
+ private:
+  struct alignas(256) Block {
+    std::byte bytes[256];
+  };
+  std::vector<std::unique_ptr<Block[]>> blocks_;
+};
+
+void launch(const LoweredKernel& kernel, int compute, std::span<const uint64_t> buffers,
+            uint64_t error_cell, uint64_t seed, Arena& arena, PtxRun& run) {
+  if (kernel.range <= 0) return;
+  std::vector<uint64_t> arguments;
+  for (int32_t b : kernel.buffers) arguments.push_back(buffers[size_t(b)]);
+  for (int64_t i : kernel.integers) arguments.push_back(uint64_t(i));
+  arguments.push_back(error_cell);
+  if (compiler::arguments_in_memory(kernel.function))
+    arguments = {arena.add(std::as_bytes(std::span(arguments)), "arguments")};
+  const ptxsim::Module& module = module_for(kernel.function, compute);
+  ptxsim::LaunchShape shape;
+  shape.grid.x = uint32_t(kernel.range);
+  shape.block.x = uint32_t(kernel.function.threads);
+  shape.dynamic_shared_bytes = uint32_t(kernel.scratch_bytes);
+  ptxsim::Options options;
+  options.seed = seed;
+  options.compute_capability = compute;
+  const ptxsim::Report report =
+      ptxsim::launch(module, module.kernels().at(0), shape, std::as_bytes(std::span(arguments)),
+                     arena.memory, options);
+  run.counters.add(report.counters);
+  ++run.launches;
+  if (!report.clean()) run.violations += kernel.function.name + ":\n" + report.text();
+}
+
+}  // namespace
+
+PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute,
+               uint64_t seed) {
+  const compiler::Program program = compiler::compile(graph, compiler::cuda_target(compute));
+  Arena arena;
+  PtxRun run;
+  std::vector<uint64_t> buffers;
+  std::vector<uint64_t> results(graph.results.size(), 0);
+  for (const auto& b : program.buffers) {
+    const size_t bytes = size_t(b.elements) * size_of(b.dtype);
+    switch (b.kind) {
+      case KernelBuffer::Kind::Parameter:
+        buffers.push_back(
+            arena.add(parameters[size_t(b.slot)].bytes, fmt::format("parameter {}", b.slot)));
+        break;
+      case KernelBuffer::Kind::Temporary:
+        buffers.push_back(arena.add(bytes, fmt::format("temporary {}", buffers.size())));
+        break;
+      case KernelBuffer::Kind::Result:
+        buffers.push_back(arena.add(bytes, fmt::format("result {}", b.slot)));
+        results[size_t(b.slot)] = buffers.back();
+        break;
+    }
+  }
+  int64_t error[2] = {0, 0};
+  const uint64_t cell = arena.add(std::as_bytes(std::span(error)), "error cell");
+  for (const auto& l : program.launches) {
+    CERMET_CHECK(l.kind == compiler::Kernel::Kind::Fused, "a sort is no kernel yet");
+    launch(l.kernel, compute, buffers, cell, seed, arena, run);
+    std::memcpy(error, reinterpret_cast<const void*>(cell), sizeof(error));
+    if (error[0] != 0 && run.report.empty())
+      run.report = fmt::format(fmt::runtime(l.kernel.reports[size_t(error[0]) - 1]), error[1]);
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    const ir::Node& node = *graph.results[i];
+    const size_t bytes = size_t(node.numel()) * size_of(node.dtype);
+    if (!arena.memory.initialised(results[i], bytes))
+      run.violations += fmt::format("result {} is not written in full\n", i);
+    run.results.emplace_back(node.dtype, node.shape, reinterpret_cast<const void*>(results[i]));
+  }
+  return run;
+}
+
+bool needs_sort(const ir::Graph& graph) {
+  for (const ir::Node* node : ir::topological_order(graph.results))
+    if (node->op == ir::Op::ArgSort) return true;
+  return false;
+}
+
+}  // namespace cermet::test

@@ -1,0 +1,31 @@
+#pragma once
+// Graphs run as GPU kernels on the PTX interpreter: the whole compiler and NVRTC, without a driver.
+// Every buffer is an allocation of its own, so that an access outside of it is seen.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/host_array.h"
+#include "ptxsim/ptxsim.h"
+
+namespace cermet::test {
+
+struct PtxRun {
+  std::vector<ir::HostArray> results;
+  ptxsim::Counters counters;
+  int launches = 0;
+  std::string violations;  // what the interpreter's checks saw; empty if nothing
+  std::string report;      // what the kernels reported: an index out of range
+};
+
+// Runs the graph's kernels for this compute capability (times ten). Kernels are compiled once in a
+// process. The order of blocks and warps is drawn from the seed.
+PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute = 90,
+               uint64_t seed = 0);
+
+// Whether the graph has launches that are no kernels of ours yet: sorts.
+bool needs_sort(const ir::Graph& graph);
+
+}  // namespace cermet::test
