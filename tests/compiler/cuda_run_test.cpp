@@ -2,12 +2,12 @@
 // would punish, and how well they use memory.
 
 #include "compiler/cuda/nvrtc.h"
+#include "compiler/run_ptx.h"
 #include "ir/build.h"
 #include "ir/interpreter.h"
 #include "support/cuda.h"
 #include "support/random_graph.h"
 #include "support/run_compiled.h"
-#include "support/run_ptx.h"
 
 using namespace cermet;
 using namespace cermet::ir;

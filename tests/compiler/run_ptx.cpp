@@ -1,4 +1,4 @@
-#include "support/run_ptx.h"
+#include "compiler/run_ptx.h"
 
 #include <fmt/format.h>
 
