@@ -7,6 +7,7 @@
 
 #include "api/arrays.h"
 #include "ir/element.h"
+#include "support/catch.h"
 #include "support/compare.h"
 #include "support/golden.h"
 

@@ -115,7 +115,7 @@ TEST_CASE("threads: random numbers of the default generator are all different") 
   ct::manual_seed(11);
   std::vector<float> first(threads * 25);
   in_threads([&](int i) {
-    for (int k = 0; k < 25; ++k) first[size_t(i * 25 + k)] = ct::rand({3})[0].item<float>();
+    for (int k = 0; k < 25; ++k) first[size_t(i) * 25 + size_t(k)] = ct::rand({3})[0].item<float>();
   });
   std::ranges::sort(first);
   CHECK(std::ranges::adjacent_find(first) == first.end());

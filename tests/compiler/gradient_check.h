@@ -78,7 +78,7 @@ inline void check_gradients(const std::string& name, const Function& f,
   arrays.push_back(random_array(y->shape, rng));
   for (const HostArray& in : inputs) arrays.push_back(random_array(in.shape, rng));
   const std::vector<Value> all = parameters_of(arrays);
-  const Value u = all[count];
+  const Value& u = all[count];
   const std::vector<Value> v(all.begin() + std::ptrdiff_t(count) + 1, all.end());
 
   std::vector<Value> results = or_zeros(compiler::vjp({{y}}, x, {{u}}), x);

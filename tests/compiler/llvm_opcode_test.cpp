@@ -25,7 +25,6 @@ using cermet::Shape;
 using cermet::compiler::Target;
 using cermet::compiler::loops::Builder;
 using cermet::compiler::loops::Function;
-using cermet::compiler::loops::Opcode;
 using cermet::compiler::loops::Ref;
 using cermet::ir::bits_of_value;
 using cermet::ir::HostArray;

@@ -142,11 +142,11 @@ TEST_CASE("buffer: borrowed memory is used in place and given back once") {
   std::vector<float> mine(10, 1.0f);
   int deleted = 0;
   {
-    const Buffer buffer =
-        Buffer::borrow(mine.data(), mine.size() * sizeof(float), [&] { ++deleted; });
+    Buffer buffer = Buffer::borrow(mine.data(), mine.size() * sizeof(float), [&] { ++deleted; });
     const Buffer copy = buffer;
     CHECK(buffer.borrowed());
     CHECK(buffer.data() == mine.data());
+    buffer = {};
     mine[3] = 7;
     CHECK(static_cast<float*>(copy.data())[3] == 7);
     CHECK(deleted == 0);

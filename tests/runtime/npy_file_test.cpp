@@ -18,7 +18,6 @@ using cermet::Error;
 using cermet::Float16;
 using cermet::Shape;
 using cermet::runtime::Array;
-using cermet::runtime::ArrayView;
 using cermet::runtime::NamedArrays;
 using cermet::runtime::npy_header;
 using cermet::runtime::parse_npy;
