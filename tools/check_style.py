@@ -2,115 +2,123 @@
 """clang-format and clang-tidy over the project's own code; exit status 77 where the tool is missing.
 
     tools/check_style.py format
-    tools/check_style.py tidy BUILD_DIR [SECONDS]
+    tools/check_style.py tidy BUILD_DIR [FOLDER...]
 
-tidy looks at the library and the tools as BUILD_DIR compiles them. What was clean is remembered there
-by the content of the file and of all it includes, so a second run looks only at what changed. SECONDS
-bounds a run; what it did not get to is counted on the last line and is looked at by the next one.
-As it takes minutes at first, it runs only where CERMET_TIDY is set.
+tidy looks at every .cpp of the folders, or of the whole tree, with the definitions and include paths
+that BUILD_DIR compiles it with, whichever compiler that is. It costs seconds for each file. So what
+was clean is remembered in BUILD_DIR with a digest of the file and of all of ours that it includes: the
+next run looks only at what changed.
 """
-import concurrent.futures
+import functools
 import hashlib
 import json
-import os
 import pathlib
-import re
+import shlex
 import shutil
 import subprocess
 import sys
-import time
+
+import check_layers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ("include", "ir", "compiler", "runtime", "tests", "tools")
-TIDY_FOLDERS = ("ir", "compiler", "runtime", "tools")
 SKIPPED = 77
 
 
 def program(name):
+    """The path of the tool, and its version as it prints it."""
     found = shutil.which(f"{name}-19") or shutil.which(name)
     version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout if found else ""
     if "version 19." not in version:
         print(f"SKIPPED: {name} 19 is not installed")
         sys.exit(SKIPPED)
-    return found
+    return found, version
+
+
+def sources(root, folders, suffixes):
+    return [p.relative_to(root).as_posix() for folder in folders
+            for p in sorted((root / folder).rglob("*")) if p.suffix in suffixes]
 
 
 def check_format():
-    clang_format = program("clang-format")
-    files = [str(p.relative_to(ROOT)) for folder in FOLDERS
-             for p in sorted((ROOT / folder).rglob("*")) if p.suffix in (".h", ".cpp")]
-    return subprocess.run([clang_format, "--dry-run", "-Werror", *files], cwd=ROOT).returncode
+    clang_format, _ = program("clang-format")
+    return subprocess.run([clang_format, "--dry-run", "-Werror",
+                           *sources(ROOT, FOLDERS, (".h", ".cpp"))], cwd=ROOT).returncode
 
 
-def project_dependencies(build):
-    """{object file: the project's files that it was compiled from}, as ninja recorded them."""
-    text = subprocess.run(["ninja", "-C", str(build), "-t", "deps"],
-                          capture_output=True, text=True, check=True).stdout
-    result, current = {}, None
-    for line in text.splitlines():
-        if line and not line.startswith(" ") and ": #deps" in line:
-            current = result.setdefault(line.split(":")[0], [])
-        elif line.startswith(" ") and current is not None:
-            path = pathlib.Path(os.path.normpath(build / line.strip()))
-            if path.is_relative_to(ROOT) and not path.is_relative_to(build):
-                current.append(path)
-    return result
+def parser_flags(root, build):
+    """{source file: the flags of its compile command that decide what the text means}.
 
-
-def check_tidy(build, seconds):
-    if not os.environ.get("CERMET_TIDY"):
-        print("SKIPPED: CERMET_TIDY is not set")
-        return SKIPPED
-    clang_tidy = program("clang-tidy")
-    build = pathlib.Path(build).resolve()
-    remembered = build / "tidy"
-    remembered.mkdir(exist_ok=True)
-    dependencies = project_dependencies(build)
-
-    work = []
+    The others would be an obstacle: clang-tidy is not the compiler that made the precompiled headers.
+    """
+    flags = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        file = pathlib.Path(entry["file"])
-        if not any(file.is_relative_to(ROOT / folder) for folder in TIDY_FOLDERS):
+        file, words = pathlib.Path(entry["file"]), shlex.split(entry["command"])
+        if file.is_relative_to(root):
+            flags[file.relative_to(root).as_posix()] = [
+                word for before, word in zip(words, words[1:])
+                if word.startswith(("-D", "-I", "-std=")) or "-isystem" in (before, word)]
+    return flags
+
+
+class Texts:
+    """What the files of a tree say, by themselves and together with all of the tree they include."""
+
+    def __init__(self, root):
+        self.root = root
+
+    @functools.cache
+    def includes(self, path):
+        spellings = check_layers.INCLUDE.findall((self.root / path).read_text())
+        found = (check_layers.resolve(self.root, path, spelling) for _, spelling in spellings)
+        return sorted({other for other in found if other})
+
+    def digest(self, path, *extra):
+        """Of the file, of what it includes, directly or not, and of the strings given."""
+        seen, to_do = {path}, [path]
+        while to_do:
+            new = set(self.includes(to_do.pop())) - seen
+            seen |= new
+            to_do.extend(new)
+        texts = [*extra, *(p + "\n" + (self.root / p).read_text() for p in sorted(seen))]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def check_tidy(root, build, folders):
+    clang_tidy, version = program("clang-tidy")
+    flags, texts = parser_flags(root, build), Texts(root)
+    settings = (root / ".clang-tidy").read_text()
+    remembered = build / "tidy"
+
+    # For what this build has no target for, as the project inside the tests.
+    plain = ["-std=c++20", *(f"-I{root / folder}" for folder in ("include", ".", "tests"))]
+    known, clean, bad = 0, 0, []
+    for file in sources(root, folders, (".cpp",)):
+        used = flags.get(file, plain)
+        digest = texts.digest(file, version, settings, *used)
+        stamp = remembered / f"{file}.clean"
+        if stamp.exists() and stamp.read_text() == digest:
+            known += 1
             continue
-        output = re.search(r" -o (\S+)", entry["command"]).group(1)
-        digest = hashlib.sha256(entry["command"].encode() + (ROOT / ".clang-tidy").read_bytes())
-        for path in sorted(dependencies.get(output, [file])):
-            digest.update(path.read_bytes())
-        stamp = remembered / digest.hexdigest()
-        if not stamp.exists():
-            work.append((file, stamp))
-
-    # What changed last is the most likely to be wrong.
-    work.sort(key=lambda item: -item[0].stat().st_mtime)
-    end = time.monotonic() + seconds
-
-    def run(item):
-        file, stamp = item
-        if time.monotonic() > end:
-            return None
-        result = subprocess.run(
-            [clang_tidy, "--quiet", "-p", str(build), "--extra-arg=-Wno-unknown-warning-option",
-             "--extra-arg=-Wno-deprecated-declarations", str(file)], capture_output=True, text=True)
+        result = subprocess.run([clang_tidy, "--quiet", str(root / file), "--", *used],
+                                cwd=root, capture_output=True, text=True)
         if result.returncode == 0:
-            stamp.touch()
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(digest)
+            clean += 1
         else:
             print(result.stdout, result.stderr, sep="", flush=True)
-        return result.returncode == 0
-
-    jobs = int(os.environ.get("CERMET_TEST_JOBS", os.cpu_count()))
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        results = list(pool.map(run, work))
-    print(f"tidy: {results.count(True)} clean, {results.count(False)} not, "
-          f"{results.count(None)} left for the next run")
-    return 1 if False in results else 0
+            bad.append(file)
+    print(f"tidy: {known} files known to be clean, {clean} found clean, {len(bad)} not", *bad)
+    return 1 if bad else 0
 
 
 def main():
     match sys.argv[1:]:
         case ["format"]:
             return check_format()
-        case ["tidy", build, *seconds]:
-            return check_tidy(build, float(seconds[0]) if seconds else 1e9)
+        case ["tidy", build, *folders]:
+            return check_tidy(ROOT, pathlib.Path(build).resolve(), folders or FOLDERS)
     print(__doc__)
     return 2
 
