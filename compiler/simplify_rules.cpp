@@ -152,7 +152,7 @@ bool is_empty(const Node& node) {
     Op::Enum, text, [](const Node& node) -> Value {                   \
       [[maybe_unused]] const auto& in = node.operands;                \
       [[maybe_unused]] const Value none;                              \
-      [[maybe_unused]] const Value& x = in.size() > 0 ? in[0] : none; \
+      [[maybe_unused]] const Value& x = in.empty() ? none : in[0];    \
       [[maybe_unused]] const Value& y = in.size() > 1 ? in[1] : none; \
       [[maybe_unused]] const Value& z = in.size() > 2 ? in[2] : none; \
       return (condition) ? Value(right) : Value();                    \
