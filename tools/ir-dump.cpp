@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
                "Also say why: the rewrites that were used, the fusions that were refused");
   app.add_option("--target", options.target,
                  "The processor to compile for: host, x86-64-v2 (SSE4.2), x86-64-v3 (AVX2), "
-                 "x86-64-v4 (AVX-512), znver4, ...")
+                 "x86-64-v4 (AVX-512), znver4, ..., or a GPU: sm_75 to sm_120")
       ->capture_default_str();
   try {
     app.parse(argc, argv);

@@ -11,7 +11,7 @@
 namespace cermet::compiler {
 
 struct CudaLaunchCost {
-  CudaResources resources;
+  CudaResources resources = {};
   int64_t threads = 0;         // of a block
   int64_t dynamic_shared = 0;  // bytes of a block that the launch adds
 };

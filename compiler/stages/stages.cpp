@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <string>
+#include <vector>
+
 #include "cermet/error.h"
 #include "compiler/codegen.h"
 #include "compiler/cuda/nvrtc.h"
 #include "compiler/cuda/print.h"
+#include "compiler/cuda/resources_table.h"
 #include "compiler/fuse.h"
 #include "compiler/kernels_text.h"
 #include "compiler/kernels_verify.h"
@@ -90,6 +94,33 @@ std::string ptx_text(const ir::Graph& graph, const Target& target, bool) {
     return compile_cuda(print_cuda_unit(unit), options).ptx;
   });
 }
+// All kernels as one program, as a realize compiles them.
+std::string resources_text(const ir::Graph& graph, const Target& target, bool) {
+  require_gpu("resources", target, true);
+  const Program program = compile(graph, target);
+  std::vector<const loops::Function*> unit;
+  std::vector<CudaLaunchCost> costs;
+  for (const Program::Launch& launch : program.launches) {
+    if (launch.kind == Kernel::Kind::Sort) continue;
+    const LoweredKernel& kernel = launch.kernel;
+    unit.push_back(&kernel.function);
+    costs.push_back({.threads = kernel.function.threads, .dynamic_shared = kernel.scratch_bytes});
+  }
+  const CudaArch arch{.number = target.compute};
+  const CudaObject object = compile_cuda(print_cuda_unit(unit), {.arch = arch});
+  if (object.cubin.empty())
+    throw cermet::Error(
+        fmt::format("stage resources: this NVRTC makes no machine code for {}, "
+                    "only {}",
+                    to_string(arch), object.target));
+  for (const CudaResources& found : object.kernels) {
+    // print_cuda_unit calls them k0, k1, ...
+    const size_t k = std::stoul(found.kernel.substr(1));
+    costs.at(k).resources = found;
+    costs.at(k).resources.kernel = unit.at(k)->name;
+  }
+  return resources_table(arch, costs);
+}
 std::string llvm_text(const ir::Graph& graph, const Target& target, bool) {
   require_gpu("llvm", target, false);
   return launches_text(graph, target, ";", [&](const loops::Function& f) {
@@ -110,6 +141,7 @@ constexpr Stage table[] = {
     {"loops", "each kernel as loops over vectors", true, loops_text},
     {"cuda", "each kernel as CUDA C, for GPUs", true, cuda_text},
     {"ptx", "each kernel as NVRTC's PTX", true, ptx_text},
+    {"resources", "what each kernel costs on a GPU", true, resources_text},
     {"llvm", "each kernel as LLVM IR", true, llvm_text},
     {"asm", "each kernel as assembly of the target", true, assembly_text},
 };

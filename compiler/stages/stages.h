@@ -19,7 +19,8 @@ struct Stage {
   std::string (*text)(const ir::Graph& graph, const Target& target, bool why);
 };
 
-// In the order of the pipeline: graph, simplified, kernels, loops, cuda, llvm, asm.
+// In the order of the pipeline: graph, simplified, kernels, loops, cuda, ptx, resources,
+// llvm, asm.
 std::span<const Stage> stages();
 
 // The stage of a name, or null.
