@@ -76,26 +76,34 @@ void check_shape(const LoadedFunction& function, const LaunchShape& shape) {
 
 }  // namespace
 
-Module Module::load_text(std::shared_ptr<const Card> card, const char* image) {
-  const Card::Current current(*card);
-  const Driver& driver = card->driver();
-  auto loaded = std::make_shared<LoadedModule>();
-  std::array<char, 8192> log = {};
+Result Module::try_load(LoadedModule& module, const char* image, std::string& log) {
+  const Driver& driver = module.card->driver();
+  std::array<char, 8192> buffer = {};
   std::array<JitOption, 2> options = {JitOption::ErrorLogBuffer, JitOption::ErrorLogBufferBytes};
-  std::array<void*, 2> values = {log.data(), reinterpret_cast<void*>(log.size() - 1)};
-  const Result result = driver.ModuleLoadDataEx(&loaded->module, image, options.size(),
-                                                options.data(), values.data());
-  loaded->card = std::move(card);
-  if (is_fatal(result)) loaded->card->fail(result, "cuModuleLoadDataEx");
+  std::array<void*, 2> values = {buffer.data(), reinterpret_cast<void*>(buffer.size() - 1)};
+  const Result result =
+      driver.ModuleLoadDataEx(&module.module, image, options.size(), options.data(), values.data());
+  if (result != Result::Success) module.module = nullptr;
+  log = buffer.data();
+  return result;
+}
+
+Module Module::load_image(std::shared_ptr<const Card> shared_card, const char* image) {
+  const Card& card = *shared_card;
+  const Card::Current current(card);
+  auto loaded = std::make_shared<LoadedModule>();
+  loaded->card = std::move(shared_card);
+  std::string log;
+  const Result result = try_load(*loaded, image, log);
+  if (is_fatal(result)) card.fail(result, "cuModuleLoadDataEx");
   if (result != Result::Success)
     throw DeviceError(fmt::format(
         "cuda:{}: a module is refused by {} (compute capability {}.{}, driver for CUDA {}.{}): "
         "{}{}{}{}",
-        loaded->card->index(), loaded->card->facts().name,
-        loaded->card->facts().compute_capability / 10,
-        loaded->card->facts().compute_capability % 10, driver.version / 1000,
-        driver.version % 1000 / 10, describe(driver, result, "cuModuleLoadDataEx"), advice(result),
-        log[0] ? "\n" : "", log.data()));
+        card.index(), card.facts().name, card.facts().compute_capability / 10,
+        card.facts().compute_capability % 10, card.driver().version / 1000,
+        card.driver().version % 1000 / 10, describe(card.driver(), result, "cuModuleLoadDataEx"),
+        advice(result), log.empty() ? "" : "\n", log));
   return Module(std::move(loaded));
 }
 
@@ -105,12 +113,27 @@ Module Module::load(std::shared_ptr<const Card> card, std::span<const std::byte>
                                             std::byte{'F'}};
   const auto* text = reinterpret_cast<const char*>(image.data());
   if (image.size() > elf.size() && std::equal(elf.begin(), elf.end(), image.begin()))
-    return load_text(std::move(card), text);
+    return load_image(std::move(card), text);
   return load(std::move(card), std::string(text, image.size()));
 }
 
 Module Module::load(std::shared_ptr<const Card> card, const std::string& ptx) {
-  return load_text(std::move(card), ptx.c_str());
+  return load_image(std::move(card), ptx.c_str());
+}
+
+Module Module::load(std::shared_ptr<const Card> card, std::span<const std::byte> cubin,
+                    const std::string& ptx) {
+  if (!cubin.empty()) {
+    const Card::Current current(*card);
+    auto loaded = std::make_shared<LoadedModule>();
+    loaded->card = card;
+    std::string log;
+    const Result result = try_load(*loaded, reinterpret_cast<const char*>(cubin.data()), log);
+    if (result == Result::Success) return Module(std::move(loaded));
+    if (result != Result::NoBinaryForGpu && result != Result::InvalidImage)
+      card->fail(result, "cuModuleLoadDataEx");
+  }
+  return load(std::move(card), ptx);
 }
 
 Function Module::function(const std::string& name) const {

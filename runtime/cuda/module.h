@@ -48,13 +48,17 @@ class Module {
   // Loads a cubin, or PTX for the driver to translate. Throws DeviceError with the driver's log.
   static Module load(std::shared_ptr<const Card> card, std::span<const std::byte> image);
   static Module load(std::shared_ptr<const Card> card, const std::string& ptx);
+  // The cubin; the PTX if there is no cubin, or if it is for another card or for a newer driver.
+  static Module load(std::shared_ptr<const Card> card, std::span<const std::byte> cubin,
+                     const std::string& ptx);
 
   // The kernel of that name. Throws DeviceError if there is none.
   Function function(const std::string& name) const;
 
  private:
   explicit Module(std::shared_ptr<LoadedModule> loaded) : loaded_(std::move(loaded)) {}
-  static Module load_text(std::shared_ptr<const Card> card, const char* image);
+  static Result try_load(LoadedModule& module, const char* image, std::string& log);
+  static Module load_image(std::shared_ptr<const Card> card, const char* image);
   std::shared_ptr<LoadedModule> loaded_;
 };
 

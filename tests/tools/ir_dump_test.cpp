@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "support/catch.h"
+#include "support/cuda.h"
 #include "support/paths.h"
 #include "support/shell.h"
 
@@ -129,6 +130,28 @@ TEST_CASE("ir-dump: shows loops, LLVM IR and assembly of each kernel") {
   CHECK_THAT(stage("asm", "x86-64-v3"), ContainsSubstring("vaddps"));
   CHECK_THAT(stage("asm", "x86-64-v4"), ContainsSubstring("zmm"));
   CHECK(ir_dump("a.cir --stage=kernels --target=i386", folder.path()).code == 4);
+}
+
+TEST_CASE("ir-dump: shows CUDA C, PTX and what kernels cost, for any GPU") {
+  CERMET_NEEDS_NVRTC();
+  const test::TemporaryDirectory folder;
+  test::write_text(folder.path() / "a.cir",
+                   "cir 1\ngraph main(%0: f32[64,512]) {\n  %1 = add %0, %0 : f32[64,512]\n"
+                   "  %2 = reduce sum %1 axes=[1] : f32[64]\n  return %1, %2\n}\n");
+  const auto stage = [&](std::string_view name, std::string_view target) {
+    return ir_dump(fmt::format("a.cir --stage={} --target={}", name, target), folder.path());
+  };
+  using Catch::Matchers::ContainsSubstring;
+  CHECK_THAT(stage("cuda", "sm_90").output, ContainsSubstring("__global__ void"));
+  for (const char* target : {"sm_75", "sm_90", "sm_120"}) {
+    CHECK_THAT(stage("ptx", target).output, ContainsSubstring(fmt::format(".target {}", target)));
+    const Outcome resources = stage("resources", target);
+    CAPTURE(resources.output);
+    CHECK(resources.code == 0);
+    CHECK_THAT(resources.output, ContainsSubstring("registers  spills   stack"));
+    CHECK_THAT(resources.output, ContainsSubstring("\nrow_add_sum "));
+  }
+  CHECK(stage("resources", "x86-64-v3").code == 4);
 }
 
 TEST_CASE("ir-dump: exit codes tell what went wrong") {
