@@ -6,6 +6,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "cermet/error.h"
 #include "ir/infer.h"
 
 namespace cermet::ir {
@@ -132,6 +133,31 @@ void Node::set_value(std::shared_ptr<const Storage> storage) const {
   if (!computed) computed = std::move(storage);
 }
 
+namespace {
+
+// The device that all operands lie on. CustomGradient is its first operand, wherever the others
+// are.
+int16_t place_of(const Node& node) {
+  if (node.op == Op::Data) {
+    const int place = node.as<DataAttr>().storage->place();
+    return place == 0 && node.shape.empty() ? int16_t(-1) : int16_t(place);
+  }
+  if (node.op == Op::CustomGradient) return node.operands[0]->place;
+  int16_t place = -1;
+  for (const Value& operand : node.operands) {
+    if (operand->place < 0 || operand->place == place) continue;
+    if (place >= 0)
+      throw Error(fmt::format("{}: the operands are on different devices, {} and {}", name(node.op),
+                              place_name(place), place_name(operand->place)));
+    place = operand->place;
+  }
+  return place;
+}
+
+}  // namespace
+
+std::string place_name(int place) { return place <= 0 ? "cpu" : fmt::format("cuda:{}", place - 1); }
+
 Value make(Op op, SmallVector<Value, 3> operands, Attr attr, std::optional<DType> dtype,
            const Shape& shape) {
   auto node = std::make_unique<Node>();
@@ -144,6 +170,7 @@ Value make(Op op, SmallVector<Value, 3> operands, Attr attr, std::optional<DType
   node->requires_grad = op == Op::Leaf;
   if (op == Op::Data) node->reads_borrowed = node->as<DataAttr>().storage->borrowed();
   node->checks_indices = op == Op::Gather || op == Op::Scatter;
+  node->place = place_of(*node);
   uint64_t h = mix(mix(uint64_t(op), uint64_t(node->dtype)), hash_of(node->shape));
   h = mix(h, std::visit(AttrHash{}, node->attr));
   for (const Value& operand : node->operands) {

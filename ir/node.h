@@ -58,6 +58,8 @@ class Storage {
   virtual const void* host_data() const = 0;
   // Memory of someone else, whose content may change at any time: never folded, never cached.
   virtual bool borrowed() const { return false; }
+  // The device whose memory it is: 0 is the host, others are the runtime's to number.
+  virtual int place() const { return 0; }
 };
 
 // The rule of a custom gradient: from operands (of the CustomGradient node, without the first), its
@@ -142,6 +144,9 @@ struct Node {
   bool requires_grad = false;  // a Leaf is among what it is computed from (StopGradient hides them)
   bool reads_borrowed = false;  // depends on memory of someone else
   bool checks_indices = false;  // computing it can find an index out of range
+  // Whose memory it is computed from (Storage::place); -1: of constants alone, or of single numbers
+  // on the host, which can be given to any device. Operands of one node have one place.
+  int16_t place = -1;
   Shape shape;
   SmallVector<Value, 3> operands;
   Attr attr;
@@ -169,6 +174,9 @@ struct Node {
 // says the result's dtype, for the first three and Iota `shape` its shape.
 Value make(Op op, SmallVector<Value, 3> operands, Attr attr = {},
            std::optional<DType> dtype = std::nullopt, const Shape& shape = {});
+
+// A device by its place: "cpu", "cuda:0".
+std::string place_name(int place);
 
 // "f32[2,3]"
 std::string type_string(const Node& node);

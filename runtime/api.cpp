@@ -1,6 +1,6 @@
 #include "runtime/api.h"
 
-#include "ir/dynlib.h"
+#include "runtime/devices.h"
 
 namespace cermet {
 
@@ -76,17 +76,8 @@ ir::Value from_front(const ir::Value& positions, int64_t extent) {
   return ir::where(counted, moved, at);
 }
 
-void expect_cpu(const Device& device) {
-  if (device.kind == Device::Kind::Cpu) return;
-  constexpr const char* driver = "libcuda.so.1";
-  std::string why;
-  if (!ir::DynamicLibrary::try_open(driver, why))
-    throw DeviceError(fmt::format("{} requested, but the driver {} was not found: {}",
-                                  to_string(device), driver, why));
-  throw DeviceError(
-      fmt::format("{} requested, and {} is there, but this version of Cermet computes on the CPU "
-                  "only",
-                  to_string(device), driver));
+ir::Value placed(ir::Value value, const Device& device) {
+  return device.kind == Device::Kind::Cpu ? value : value_on(value, device);
 }
 
 }  // namespace runtime

@@ -21,6 +21,9 @@ Tensor result_of(const SourceLocation& where, F&& f) {
   return located(where, [&] { return make_tensor(f()); });
 }
 
+// The value on a GPU, if that is the device; on the CPU it stays an expression.
+ir::Value placed(ir::Value value, const Device& device);
+
 // The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then
 // tensors without, then numbers, each later group only matters if its kind (bool < integer < float)
 // is higher.
@@ -44,7 +47,10 @@ ir::Value from_front(const ir::Value& positions, int64_t extent);
 Tensor& update(std::string_view op, Tensor& x, const SourceLocation& where,
                const std::function<ir::Value(const ir::Value& old)>& f);
 
-// Error unless the tensor is on the CPU: what exists of the runtime so far.
-void expect_cpu(const Device& device);
+// result_of() for what is made from nothing: its elements are on this device.
+template <class F>
+Tensor created_on(const Device& device, const SourceLocation& where, F&& f) {
+  return result_of(where, [&] { return placed(f(), device); });
+}
 
 }  // namespace cermet::runtime

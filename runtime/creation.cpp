@@ -9,6 +9,7 @@
 
 namespace cermet {
 
+using runtime::created_on;
 using runtime::located;
 using runtime::result_of;
 
@@ -71,12 +72,12 @@ uint64_t bits_of(DType dtype, const Scalar& value) {
 
 Tensor from_leaves(std::span<const Scalar* const> leaves, const Shape& shape,
                    const Options& options) {
-  runtime::expect_cpu(options.device);
   const DType dtype = options.dtype.value_or(natural_dtype(leaves));
-  return filled(dtype, shape, [&](void* to) {
+  const Tensor host = filled(dtype, shape, [&](void* to) {
     for (size_t i = 0; i < leaves.size(); ++i)
       ir::store_bits(dtype, to, int64_t(i), bits_of(dtype, *leaves[i]));
   });
+  return host.to(options.device);
 }
 
 ir::Value constant_of(const Scalar& value, DType dtype, const Shape& shape) {
@@ -163,8 +164,7 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& str
 }
 
 Tensor full(const Shape& shape, const Scalar& value, const Options& options, SourceLocation where) {
-  return result_of(where, [&] {
-    runtime::expect_cpu(options.device);
+  return created_on(options.device, where, [&] {
     const Scalar* leaf = &value;
     return constant_of(value, options.dtype.value_or(natural_dtype(std::span(&leaf, 1))), shape);
   });
@@ -206,8 +206,7 @@ ir::Value whole_range(int64_t first, int64_t last, int64_t by, DType dtype) {
 
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const Options& options,
               SourceLocation where) {
-  return result_of(where, [&] {
-    runtime::expect_cpu(options.device);
+  return created_on(options.device, where, [&] {
     if (!start.is_float() && !end.is_float() && !step.is_float())
       return whole_range(start.to_int(), end.to_int(), step.to_int(),
                          options.dtype.value_or(DType::I64));
@@ -228,8 +227,7 @@ Tensor arange(const Scalar& end, const Options& options, SourceLocation where) {
 // From both ends, so that the last element is exactly `end`.
 Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options,
                 SourceLocation where) {
-  return result_of(where, [&] {
-    runtime::expect_cpu(options.device);
+  return created_on(options.device, where, [&] {
     if (steps < 0) throw Error(fmt::format("linspace: {} steps", steps));
     const DType dtype = options.dtype.value_or(DType::F32);
     const double first = start.to_double(), last = end.to_double();
@@ -243,8 +241,7 @@ Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Opt
 }
 
 Tensor eye(int64_t n, std::optional<int64_t> m, const Options& options, SourceLocation where) {
-  return result_of(where, [&] {
-    runtime::expect_cpu(options.device);
+  return created_on(options.device, where, [&] {
     if (n < 0 || m.value_or(0) < 0)
       throw Error(fmt::format("eye: negative size in [{},{}]", n, m.value_or(n)));
     const ir::Value row = ir::reshape(ir::iota(n), Shape{n, 1});

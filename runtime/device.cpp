@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "runtime/cuda/device.h"
+
 namespace cermet {
 
 Device Device::parse(std::string_view text, SourceLocation where) {
@@ -22,6 +24,6 @@ std::string to_string(const Device& device) {
   return device.kind == Device::Kind::Cpu ? "cpu" : fmt::format("cuda:{}", device.index);
 }
 
-bool cuda::is_available() { return false; }
+bool cuda::is_available() { return runtime::cuda::available_devices() > 0; }
 
 }  // namespace cermet

@@ -16,10 +16,11 @@ Tensor tensor_of(const runtime::Array& array, const SourceLocation& where) {
 // The elements of a tensor, row-major, for as long as this lives.
 struct Elements {
   Elements(const Tensor& t, const SourceLocation& where)
-      : plain(t.detach(where).contiguous(where)), view(t.dtype(where), t.shape(where), nullptr) {
+      : plain(t.detach(where).cpu(where).contiguous(where)),
+        view(t.dtype(where), t.shape(where), nullptr) {
     plain.realize(where);
     const auto& state = *plain.state(where);
-    view.data = static_cast<const std::byte*>(state.cell()->elements()->buffer().data()) +
+    view.data = static_cast<const std::byte*>(state.cell()->elements()->host_data()) +
                 state.view().levels()[0].offset * int64_t(size_of(view.dtype));
   }
   Tensor plain;

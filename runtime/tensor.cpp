@@ -7,6 +7,7 @@
 #include "ir/element.h"
 #include "ir/text.h"
 #include "runtime/api.h"
+#include "runtime/devices.h"
 #include "runtime/engine.h"
 #include "runtime/format.h"
 #include "runtime/signature.h"
@@ -30,8 +31,7 @@ int64_t Tensor::ndim(SourceLocation where) const { return dim(where); }
 int64_t Tensor::numel(SourceLocation where) const { return cermet::numel(shape(where)); }
 DType Tensor::dtype(SourceLocation where) const { return state(where)->dtype(); }
 Device Tensor::device(SourceLocation where) const {
-  state(where);
-  return {};
+  return runtime::device_of(*state(where)->cell()->value());
 }
 
 const Tensor& Tensor::realize(SourceLocation where) const {
@@ -83,7 +83,8 @@ void Tensor::read(DType dtype, void* to, const SourceLocation& where) const {
     expect_dtype("to_vector", *state(where), dtype);
     realize(where);
     const auto elements = state_->cell()->elements();
-    copy_elements(state_->view().levels()[0], dtype, elements->buffer().data(), to);
+    if (elements->place() != 0) return cpu(where).read(dtype, to, where);
+    copy_elements(state_->view().levels()[0], dtype, elements->host_data(), to);
   });
 }
 
@@ -109,6 +110,9 @@ void* Tensor::pointer(DType dtype, bool contiguous, const SourceLocation& where)
       throw Error("data: the tensor requires grad; use detach() first: t.detach().data<T>()");
     if (contiguous && !is_contiguous(where))
       throw Error("span: the tensor is not contiguous; use contiguous() first");
+    if (device(where) != Device())
+      throw Error(fmt::format("data: the tensor is on {}; use cpu() first",
+                              cermet::to_string(device(where))));
     realize(where);
     auto* first = static_cast<std::byte*>(state_->cell()->give_out());
     return first + state_->view().levels()[0].offset * int64_t(size_of(dtype));
@@ -131,10 +135,11 @@ bool Tensor::is_contiguous(SourceLocation where) const {
 std::string Tensor::to_string(SourceLocation where) const {
   return located(where, [&] {
     realize(where);
+    if (device(where) != Device()) return cpu(where).to_string(where);
     const auto print = [&](const void* elements) {
       return runtime::format_array(dtype(where), shape(where), elements, {}, requires_grad());
     };
-    const auto* first = static_cast<const std::byte*>(state_->cell()->elements()->buffer().data());
+    const auto* first = static_cast<const std::byte*>(state_->cell()->elements()->host_data());
     const int64_t size = int64_t(size_of(dtype(where)));
     if (is_contiguous(where)) return print(first + state_->view().levels()[0].offset * size);
     std::vector<std::byte> bytes(size_t(numel(where) * size));

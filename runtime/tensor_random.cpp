@@ -11,6 +11,7 @@
 
 namespace cermet {
 
+using runtime::created_on;
 using runtime::result_of;
 using runtime::value_of;
 
@@ -62,10 +63,7 @@ ir::Value uniform_value(const Key& key, const Shape& shape, DType dtype) {
   }
 }
 
-DType float_dtype(const Options& options) {
-  runtime::expect_cpu(options.device);
-  return options.dtype.value_or(DType::F32);
-}
+DType float_dtype(const Options& options) { return options.dtype.value_or(DType::F32); }
 
 }  // namespace
 
@@ -81,21 +79,22 @@ void manual_seed(uint64_t seed) {
 Key next_key() { return Key(generator().seed).fold(generator().next.fetch_add(1)); }
 
 Tensor rand(const Key& key, const Shape& shape, const Options& options, SourceLocation where) {
-  return result_of(where, [&] { return uniform_value(key, shape, float_dtype(options)); });
+  return created_on(options.device, where,
+                    [&] { return uniform_value(key, shape, float_dtype(options)); });
 }
 Tensor rand(const Shape& shape, const Options& options, SourceLocation where) {
   return rand(next_key(), shape, options, where);
 }
 Tensor uniform(const Key& key, const Shape& shape, double low, double high, const Options& options,
                SourceLocation where) {
-  return result_of(where, [&] {
+  return created_on(options.device, where, [&] {
     if (!(low <= high)) throw Error(fmt::format("uniform: low {} is above high {}", low, high));
     return uniform_value(key, shape, float_dtype(options)) * (high - low) + low;
   });
 }
 
 Tensor randn(const Key& key, const Shape& shape, const Options& options, SourceLocation where) {
-  return result_of(where, [&] {
+  return created_on(options.device, where, [&] {
     const DType dtype = float_dtype(options);
     if (!is_float(dtype))
       throw Error(fmt::format("randn: {} is not a floating point dtype", name(dtype)));
@@ -115,8 +114,7 @@ Tensor randn(const Shape& shape, const Options& options, SourceLocation where) {
 
 Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
                const Options& options, SourceLocation where) {
-  return result_of(where, [&] {
-    runtime::expect_cpu(options.device);
+  return created_on(options.device, where, [&] {
     if (low >= high) throw Error(fmt::format("randint: [{}, {}) is empty", low, high));
     const uint64_t range = uint64_t(high) - uint64_t(low);
     const ir::Value bits = random_bits(key, shape);

@@ -7,6 +7,7 @@
 #include "ir/check.h"
 #include "ir/gradient.h"
 #include "ir/view_transpose.h"
+#include "runtime/devices.h"
 #include "runtime/engine.h"
 #include "runtime/pending_updates.h"
 
@@ -93,12 +94,12 @@ void Cell::put_back(const ir::Value& now, const ir::Value& value) {
   elements_ = nullptr;
 }
 
-std::shared_ptr<const BufferStorage> Cell::elements() const {
+std::shared_ptr<const ir::Storage> Cell::elements() const {
   std::lock_guard lock(mutex_);
   return elements_;
 }
 
-void Cell::computed(const ir::Value& value, std::shared_ptr<const BufferStorage> elements) {
+void Cell::computed(const ir::Value& value, std::shared_ptr<const ir::Storage> elements) {
   std::lock_guard lock(mutex_);
   if (value != value_) return;
   elements_ = std::move(elements);
@@ -111,14 +112,14 @@ void Cell::computed(const ir::Value& value, std::shared_ptr<const BufferStorage>
 
 // Copies the elements to the home. If somebody else still holds the home's Data node, a pending
 // expression wants what is there now: that node moves to a copy, and the home gets a new one.
-void Cell::write_home(const BufferStorage& elements) {
+void Cell::write_home(const ir::Storage& elements) {
   const auto storage =
       std::static_pointer_cast<const BufferStorage>(home_->as<ir::DataAttr>().storage);
   const Buffer memory = storage->buffer();
   const size_t bytes = size_t(home_->numel()) * size_of(home_->dtype);
   const int64_t ours = value_ == home_ ? 2 : 1;
   if (home_->references.load() > ours) storage->move_to(copy_of(memory, bytes));
-  if (bytes > 0) std::memcpy(memory.data(), elements.buffer().data(), bytes);
+  if (bytes > 0) std::memcpy(memory.data(), buffer_of(elements).data(), bytes);
   elements_ = std::make_shared<const BufferStorage>(memory, true);
   home_ = ir::data(elements_, value_->dtype, value_->shape);
 }
@@ -132,13 +133,13 @@ void* Cell::give_out() {
     const bool in_data = value_->op == ir::Op::Data;
     const bool alone =
         elements_.use_count() == (in_data ? 2 : 1) && (!in_data || value_->references.load() == 1);
-    Buffer memory = elements_->buffer();
+    Buffer memory = buffer_of(*elements_);
     if (!alone) memory = copy_of(memory, size_t(value_->numel()) * size_of(value_->dtype));
     elements_ = std::make_shared<const BufferStorage>(std::move(memory), true);
     home_ = ir::data(elements_, value_->dtype, value_->shape);
     if (!value_->requires_grad) value_ = home_;
   }
-  return elements_->buffer().data();
+  return buffer_of(*elements_).data();
 }
 
 TensorState::TensorState(const ir::Value& value)
@@ -235,10 +236,10 @@ bool& grad_mode() {
 namespace {
 
 // The elements of an expression that is a buffer already; memory of someone else is read anew.
-std::shared_ptr<const BufferStorage> known_elements(const ir::Node& node) {
+std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node) {
   auto known = node.op == ir::Op::Data ? node.as<ir::DataAttr>().storage : node.value();
   if (!known || known->borrowed()) return nullptr;
-  return std::static_pointer_cast<const BufferStorage>(std::move(known));
+  return known;
 }
 
 // What is to be computed of some cells, and for whom.
@@ -255,7 +256,7 @@ struct Work {
     roots.push_back(value);
   }
   void run() const {
-    const auto results = default_engine().realize(roots);
+    const auto results = realize_values(roots);
     for (size_t i = 0; i < cells.size(); ++i) cells[i]->computed(roots[i], results[i]);
   }
 };
@@ -264,7 +265,7 @@ struct Work {
 std::optional<std::string> mistake_in(const ir::Value& value) {
   if (!value->checks_indices || known_elements(*value)) return std::nullopt;
   try {
-    default_engine().realize(std::span(&value, 1));
+    realize_values(std::span(&value, 1));
   } catch (const Error& e) {
     return e.what();
   }

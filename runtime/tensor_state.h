@@ -74,21 +74,21 @@ class Cell : public std::enable_shared_from_this<Cell> {
   // Undoes the writes after `value`, which is of the history, if nothing was written since `now`.
   void put_back(const ir::Value& now, const ir::Value& value);
   // The elements, if they were computed since the last assign().
-  std::shared_ptr<const BufferStorage> elements() const;
+  std::shared_ptr<const ir::Storage> elements() const;
   // The elements of `value` were computed; nothing happens if the cell has another value by now.
-  void computed(const ir::Value& value, std::shared_ptr<const BufferStorage> elements);
-  // The memory of the elements, which exist. From now on the outside may write to it.
+  void computed(const ir::Value& value, std::shared_ptr<const ir::Storage> elements);
+  // The memory of the elements, which exist, on the host. From now on the outside may write to it.
   void* give_out();
 
  private:
-  void write_home(const BufferStorage& elements);
+  void write_home(const ir::Storage& elements);
 
   mutable std::mutex mutex_;  // guards what follows
   ir::Value value_;
-  std::shared_ptr<const BufferStorage> elements_;  // of value_
-  ir::Value home_;                                 // a Data node of the home, or empty
-  std::vector<ir::Value> before_;                  // history() without value_
-  uint64_t ticket_ = 0;                            // of pending_updates()
+  std::shared_ptr<const ir::Storage> elements_;  // of value_
+  ir::Value home_;                               // a Data node of the home, or empty
+  std::vector<ir::Value> before_;                // history() without value_
+  uint64_t ticket_ = 0;                          // of pending_updates()
 };
 
 class TensorState {

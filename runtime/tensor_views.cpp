@@ -3,6 +3,7 @@
 
 #include "ir/gradient.h"
 #include "runtime/api.h"
+#include "runtime/devices.h"
 #include "runtime/engine.h"
 
 namespace cermet {
@@ -239,9 +240,8 @@ Tensor Tensor::to(DType type, SourceLocation where) const {
   return result_of(where, [&] { return ir::cast(value_of(*this), type); });
 }
 Tensor Tensor::to(const Device& device, SourceLocation where) const {
-  state(where);
-  runtime::expect_cpu(device);
-  return *this;
+  if (this->device(where) == device) return *this;
+  return result_of(where, [&] { return runtime::value_on(value_of(*this), device); });
 }
 Tensor Tensor::to(std::string_view dtype_or_device, SourceLocation where) const {
   const Options options(dtype_or_device, where);

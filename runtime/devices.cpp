@@ -1,0 +1,106 @@
+#include "runtime/devices.h"
+
+#include <cstring>
+#include <map>
+
+#include "ir/build.h"
+#include "runtime/engine.h"
+#include "runtime/gpu_engine.h"
+#include "runtime/storage.h"
+
+namespace cermet::runtime {
+namespace {
+
+int place_of(const Device& device) {
+  return device.kind == Device::Kind::Cpu ? 0 : 1 + device.index;
+}
+
+std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
+                                                           std::span<const ir::Value> roots) {
+  std::vector<std::shared_ptr<const ir::Storage>> out;
+  if (place <= 0) {
+    for (auto& storage : default_engine().realize(roots)) out.push_back(std::move(storage));
+  } else {
+    for (auto& storage : gpu_engine(place - 1).realize(roots)) out.push_back(std::move(storage));
+  }
+  return out;
+}
+
+// Brings the adjoint of what was moved back to where it came from.
+class MoveBack : public ir::GradientRule {
+ public:
+  explicit MoveBack(const Device& home) : home_(home) {}
+  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
+                                           const ir::Value& adjoint) const override {
+    return {value_on(adjoint, home_)};
+  }
+
+ private:
+  Device home_;
+};
+
+std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes, int place) {
+  if (place > 0 && from.place() == 0) return gpu_engine(place - 1).upload(from, bytes);
+  if (place == 0) {
+    const Buffer to = default_engine().allocator().allocate(bytes);
+    read_elements(from, bytes, to.data());
+    return std::make_shared<const BufferStorage>(to);
+  }
+  // Between GPUs: the other's work is waited for, then the bytes go directly.
+  cuda::Device& target = gpu_engine(place - 1).device();
+  cuda::Device& source = gpu_engine(from.place() - 1).device();
+  const auto& buffer = dynamic_cast<const DeviceStorage&>(from).buffer();
+  cuda::DeviceBuffer to = target.allocate(bytes);
+  target.stream().wait(source.stream());
+  cuda::copy(to.address(), *target.card(), buffer.address(), *source.card(), bytes,
+             target.stream());
+  buffer.used_by(target.stream());
+  return std::make_shared<const DeviceStorage>(std::move(to));
+}
+
+}  // namespace
+
+Device device_of(const ir::Node& node) {
+  return node.place <= 0 ? Device() : Device{Device::Kind::Cuda, node.place - 1};
+}
+
+std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {
+  std::map<int, std::vector<size_t>> by_place;
+  for (size_t i = 0; i < roots.size(); ++i)
+    by_place[std::max<int>(0, roots[i]->place)].push_back(i);
+  std::vector<std::shared_ptr<const ir::Storage>> out(roots.size());
+  for (const auto& [place, which] : by_place) {
+    std::vector<ir::Value> here;
+    for (size_t i : which) here.push_back(roots[i]);
+    auto results = realize_at(place, here);
+    for (size_t k = 0; k < which.size(); ++k) out[which[k]] = std::move(results[k]);
+  }
+  return out;
+}
+
+ir::Value value_on(const ir::Value& value, const Device& device) {
+  const int place = place_of(device);
+  if (device_of(*value) == device) return value;
+  const size_t bytes = size_t(value->numel()) * size_of(value->dtype);
+  std::shared_ptr<const ir::Storage> storage;
+  if (value->place < 0 && value->op != ir::Op::Data)
+    storage = realize_at(place, std::span(&value, 1))[0];
+  else
+    storage = copied(*realize_values(std::span(&value, 1))[0], bytes, place);
+  const ir::Value moved = ir::data(std::move(storage), value->dtype, value->shape);
+  if (!value->requires_grad) return moved;
+  return ir::custom_gradient(moved, std::span(&value, 1),
+                             std::make_shared<const MoveBack>(device_of(*value)));
+}
+
+void read_elements(const ir::Storage& storage, size_t bytes, void* to) {
+  if (bytes == 0) return;
+  if (const auto* there = dynamic_cast<const DeviceStorage*>(&storage))
+    gpu_engine(there->place() - 1)
+        .device()
+        .copy_to_host({static_cast<std::byte*>(to), bytes}, there->buffer().address());
+  else
+    std::memcpy(to, buffer_of(storage).data(), bytes);
+}
+
+}  // namespace cermet::runtime

@@ -1,0 +1,30 @@
+#pragma once
+// Where expressions are computed, and elements brought from one device to another.
+//
+// A place is a device as nodes count them (ir::Node::place): 0 is the CPU, 1 + i GPU i; -1 is what
+// is computed from constants alone, which can be computed anywhere.
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cermet/device.h"
+#include "ir/node.h"
+
+namespace cermet::runtime {
+
+Device device_of(const ir::Node& node);  // the CPU for what can be computed anywhere
+
+// Computes the roots, those of one device as one program there. Result i has the elements of root
+// i, row-major.
+std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots);
+
+// The elements of the value on this device, as a Data node: computed where it belongs, or there if
+// that is anywhere, and copied. The gradient is brought back to where the value is. Throws what
+// realizing throws; DeviceError if there is no such device.
+ir::Value value_on(const ir::Value& value, const Device& device);
+
+// Copies a storage's elements to the host, from wherever they are.
+void read_elements(const ir::Storage& storage, size_t bytes, void* to);
+
+}  // namespace cermet::runtime

@@ -1,0 +1,283 @@
+#include "runtime/gpu_engine.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <cstdlib>
+#include <map>
+
+#include "cermet/error.h"
+#include "compiler/cuda/nvrtc.h"
+#include "compiler/cuda/print.h"
+#include "compiler/loops_text.h"
+#include "ir/check.h"
+#include "runtime/storage.h"
+
+namespace cermet::runtime {
+namespace {
+
+using compiler::KernelBuffer;
+
+// A process that never stops meeting new programs forgets old ones.
+constexpr size_t plan_limit = 4096, kernel_limit = 16384;
+
+// {code or 0, value}: see loops::Opcode::Report. Every report of a program has a code of its own
+// kernel only, so kernels that can report have a cell each.
+constexpr size_t error_cell_bytes = 16;
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+}  // namespace
+
+struct GpuEngine::Plan {
+  compiler::Program program;
+  std::vector<cuda::Function> kernels;  // by launch
+  std::vector<size_t> reporting;        // launches that can report, each with an error cell
+};
+
+GpuEngine::GpuEngine(cuda::Device& device, EngineOptions options)
+    : device_(device),
+      target_(compiler::cuda_target(device.facts().compute_capability)),
+      ptx_only_(std::getenv("CERMET_CUDA_PTX") != nullptr),
+      disk_cache_(options.cache_directory, options.cache_bytes) {}
+
+GpuEngine::~GpuEngine() = default;
+
+EngineStats GpuEngine::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& request) {
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto at = plans_.find(request.signature); at != plans_.end()) {
+      ++stats_.plan_hits;
+      return at->second;
+    }
+    ++stats_.plan_misses;
+  }
+  auto plan = std::make_shared<Plan>();
+  plan->program = compiler::compile(make_graph(request), target_);
+  const std::vector<compiler::Program::Launch>& launches = plan->program.launches;
+  for (size_t i = 0; i < launches.size(); ++i) {
+    if (launches[i].kind == compiler::Kernel::Kind::Sort)
+      throw Error("sort: tensors on a GPU cannot be sorted yet; move the tensor to the CPU first");
+    if (!launches[i].kernel.reports.empty()) plan->reporting.push_back(i);
+  }
+  plan->kernels = kernels_for(plan->program);
+  std::lock_guard lock(mutex_);
+  if (plans_.size() >= plan_limit) plans_.clear();
+  return plans_.emplace(request.signature, std::move(plan)).first->second;
+}
+
+std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& program) {
+  std::vector<std::string> texts;
+  for (const auto& launch : program.launches)
+    texts.push_back(compiler::loops::print(launch.kernel.function));
+  std::vector<const compiler::loops::Function*> missing;
+  std::vector<std::string> missing_texts;
+  {
+    std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const bool again = std::ranges::find(missing_texts, texts[i]) != missing_texts.end();
+      if (kernels_.contains(texts[i])) {
+        ++stats_.kernel_hits;
+      } else if (!again) {
+        missing.push_back(&program.launches[i].kernel.function);
+        missing_texts.push_back(texts[i]);
+      }
+    }
+    if (kernels_.size() >= kernel_limit && !missing.empty()) {
+      kernels_.clear();  // plans keep the functions that they use
+      missing.clear(), missing_texts.clear();
+      for (size_t i = 0; i < texts.size(); ++i) {
+        if (std::ranges::find(missing_texts, texts[i]) != missing_texts.end()) continue;
+        missing.push_back(&program.launches[i].kernel.function);
+        missing_texts.push_back(texts[i]);
+      }
+    }
+  }
+  if (!missing.empty()) compile(missing, missing_texts);
+  std::vector<cuda::Function> out;
+  std::lock_guard lock(mutex_);
+  for (const std::string& text : texts) out.push_back(kernels_.at(text));
+  return out;
+}
+
+// The kernels as one program, which is loaded as one module.
+void GpuEngine::compile(std::span<const compiler::loops::Function* const> functions,
+                        std::span<const std::string> texts) {
+  const std::string source = compiler::print_cuda_unit(functions);
+  const auto load = [&](bool cubin) {
+    const std::string image = image_of(source, cubin);
+    return cubin ? device_.load(bytes_of(image)) : cuda::Module::load(device_.card(), image);
+  };
+  const auto load_any = [&] {
+    if (ptx_only_) return load(false);
+    try {
+      return load(true);
+    } catch (const DeviceError&) {
+      return load(false);  // says what is wrong if that is not it
+    }
+  };
+  const cuda::Module module = load_any();
+  std::lock_guard lock(mutex_);
+  for (size_t k = 0; k < functions.size(); ++k)
+    kernels_.emplace(texts[k], module.function(fmt::format("k{}", k)));
+}
+
+// Machine code, or PTX, from the disk if it was compiled before.
+std::string GpuEngine::image_of(const std::string& source, bool cubin) {
+  compiler::CudaOptions options;
+  options.arch.number = target_.compute;
+  options.cubin = cubin;
+  const compiler::NvrtcVersion version = compiler::nvrtc_version();
+  const std::string key =
+      fmt::format("cuda {} {}.{} {} {}\n{}", target_.compute, version.major, version.minor, cubin,
+                  fmt::join(compiler::nvrtc_options(options, version), " "), source);
+  if (const auto cached = disk_cache_.get(bytes_of(key))) {
+    std::lock_guard lock(mutex_);
+    ++stats_.disk_hits;
+    return {reinterpret_cast<const char*>(cached->data()), cached->size()};
+  }
+  const compiler::CudaObject object = compiler::compile_cuda(source, options);
+  const auto* first = reinterpret_cast<const char*>(object.cubin.data());
+  std::string image = object.cubin.empty() ? object.ptx : std::string(first, object.cubin.size());
+  disk_cache_.put(bytes_of(key), bytes_of(image));
+  std::lock_guard lock(mutex_);
+  ++stats_.compiles;
+  return image;
+}
+
+std::shared_ptr<const DeviceStorage> GpuEngine::upload(const ir::Storage& storage, size_t bytes) {
+  const Buffer from = buffer_of(storage);
+  cuda::DeviceBuffer to = device_.allocate(bytes);
+  device_.copy_to_device(to.address(), {static_cast<const std::byte*>(from.data()), bytes});
+  return std::make_shared<const DeviceStorage>(std::move(to));
+}
+
+std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
+    std::span<const ir::Value> roots) {
+  const Request request = make_request(roots);
+  const auto plan = plan_for(request);
+  const compiler::Program& program = plan->program;
+
+  std::vector<cuda::DeviceBuffer> results(roots.size()), held;
+  std::vector<uint64_t> scalars(request.inputs.size());
+  for (size_t i = 0; i < request.inputs.size(); ++i)
+    if (request.inputs[i]->op == ir::Op::Constant)
+      scalars[i] = request.inputs[i]->as<ir::ConstantAttr>().bits;
+  const auto with_scalars = [&] {  // one copy for all of them
+    static_assert(sizeof(scalars[0]) == 8);
+    held.push_back(device_.allocate(scalars.size() * 8));
+    device_.copy_to_device(held.back().address(), std::as_bytes(std::span(scalars)));
+    return held.back().address();
+  };
+  cuda::Address first_scalar{};
+  bool have_scalars = false;
+  const auto parameter = [&](int64_t slot) -> cuda::Address {
+    const ir::Node& input = *request.inputs[size_t(slot)];
+    if (input.op == ir::Op::Constant) {
+      if (!have_scalars) first_scalar = with_scalars(), have_scalars = true;
+      return first_scalar + 8 * size_t(slot);
+    }
+    const auto storage =
+        input.op == ir::Op::Data ? input.as<ir::DataAttr>().storage : input.value();
+    if (const auto* ours = dynamic_cast<const DeviceStorage*>(storage.get()))
+      held.push_back(ours->buffer());
+    else
+      held.push_back(upload(*storage, size_t(input.numel()) * size_of(input.dtype))->buffer());
+    return held.back().address();
+  };
+
+  if (program.arena_bytes > 0) held.push_back(device_.allocate(size_t(program.arena_bytes)));
+  const cuda::Address arena = program.arena_bytes > 0 ? held.back().address() : cuda::Address{};
+  std::vector<cuda::Address> memory;
+  for (const compiler::Program::Buffer& buffer : program.buffers) {
+    switch (buffer.kind) {
+      case KernelBuffer::Kind::Parameter: memory.push_back(parameter(buffer.slot)); break;
+      case KernelBuffer::Kind::Temporary: memory.push_back(arena + size_t(buffer.offset)); break;
+      case KernelBuffer::Kind::Result: {
+        cuda::DeviceBuffer& result = results[size_t(buffer.slot)];
+        result = device_.allocate(size_t(buffer.elements) * size_of(buffer.dtype));
+        memory.push_back(result.address());
+        break;
+      }
+    }
+  }
+  const size_t cells = std::max<size_t>(1, plan->reporting.size());
+  const cuda::DeviceBuffer errors = device_.allocate(cells * error_cell_bytes);
+  if (!plan->reporting.empty())
+    cuda::fill(errors.address(), std::byte(0), cells * error_cell_bytes, device_.stream());
+  for (size_t i = 0, cell = 0; i < program.launches.size(); ++i) {
+    const compiler::LoweredKernel& kernel = program.launches[i].kernel;
+    const size_t mine = kernel.reports.empty() ? 0 : cell++;
+    launch(kernel, plan->kernels[i], memory, errors.address() + mine * error_cell_bytes);
+  }
+  check_reports(*plan, errors.address());
+  {
+    std::lock_guard lock(mutex_);
+    ++stats_.realizes;
+    stats_.launches += int64_t(program.launches.size());
+  }
+
+  std::vector<std::shared_ptr<const DeviceStorage>> out;
+  for (size_t i = 0; i < roots.size(); ++i) {
+    out.push_back(std::make_shared<const DeviceStorage>(results[i]));
+    // What is computed from constants alone belongs to no device: another may need it as well.
+    if (roots[i]->place >= 0 && roots[i]->op != ir::Op::Data) roots[i]->set_value(out.back());
+  }
+  return out;
+}
+
+void GpuEngine::launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
+                       std::span<const cuda::Address> buffers, cuda::Address error_cell) {
+  if (kernel.range <= 0) return;
+  cuda::Arguments arguments;
+  for (int32_t b : kernel.buffers) arguments.add(buffers[size_t(b)]);
+  for (int64_t i : kernel.integers) arguments.add(i);
+  arguments.add(error_cell);
+  cuda::DeviceBuffer table;  // of arguments, if they are too many; the stream still reads it later
+  if (compiler::arguments_in_memory(kernel.function)) {
+    table = device_.allocate(arguments.bytes().size());
+    device_.copy_to_device(table.address(), arguments.bytes());
+    arguments = {};
+    arguments.add(table.address());
+  }
+  cuda::LaunchShape shape;
+  shape.grid[0] = kernel.range;
+  shape.block[0] = kernel.function.threads;
+  shape.shared_bytes = kernel.scratch_bytes;
+  function.launch(device_.stream(), shape, arguments.bytes());
+}
+
+void GpuEngine::check_reports(const Plan& plan, cuda::Address error_cells) {
+  if (plan.reporting.empty()) return;
+  std::vector<std::array<int64_t, 2>> cells(plan.reporting.size());
+  static_assert(sizeof(cells[0]) == error_cell_bytes);
+  device_.copy_to_host(std::as_writable_bytes(std::span(cells)), error_cells);
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const auto [code, value] = cells[i];
+    if (code == 0) continue;
+    const auto& reports = plan.program.launches[plan.reporting[i]].kernel.reports;
+    throw Error(fmt::format(fmt::runtime(reports.at(size_t(code) - 1)), value));
+  }
+}
+
+GpuEngine& gpu_engine(int index) {
+  static std::mutex mutex;
+  static auto* devices = new std::unique_ptr<cuda::Devices>;  // outlive every static Tensor
+  static auto* engines = new std::map<int, std::unique_ptr<GpuEngine>>;
+  std::lock_guard lock(mutex);
+  if (!*devices) *devices = std::make_unique<cuda::Devices>();
+  cuda::Device& device = (*devices)->at(index);
+  std::unique_ptr<GpuEngine>& engine = (*engines)[index];
+  if (!engine) engine = std::make_unique<GpuEngine>(device);
+  return *engine;
+}
+
+}  // namespace cermet::runtime

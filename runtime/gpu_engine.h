@@ -1,0 +1,77 @@
+#pragma once
+// The engine of one GPU: from pending expressions to buffers in its memory.
+//
+//   1. request, plan   as on the CPU (runtime/engine.h), for the GPU's own target
+//   2. kernels         those of a plan that are not known yet are compiled as one program, since
+//                      NVRTC compiles one program at a time; looked up on disk by its text
+//   3. run             one arena for temporaries, buffers for results, launches in order on the
+//                      device's stream. Nothing waits for the GPU, unless a kernel can report an
+//                      index out of range: that is an error of this call
+//
+// The driver gets machine code, or PTX where it takes no machine code, as checkers behind the
+// driver's interface do; with CERMET_CUDA_PTX=1 only PTX.
+//
+// Elements on the host that a program reads (numbers, tensors without axes, expressions of
+// constants that were computed there) are copied to the device first.
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "compiler/program.h"
+#include "runtime/cuda/device.h"
+#include "runtime/device_storage.h"
+#include "runtime/disk_cache.h"
+#include "runtime/engine.h"
+#include "runtime/signature.h"
+
+namespace cermet::runtime {
+
+// Thread-safe.
+class GpuEngine {
+ public:
+  // The device outlives the engine.
+  explicit GpuEngine(cuda::Device& device, EngineOptions options = {});
+  ~GpuEngine();
+
+  cuda::Device& device() { return device_; }
+  const compiler::Target& target() const { return target_; }
+
+  // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major;
+  // what is given to the device's stream next finds them there. Throws Error for what a kernel
+  // reports (an index out of range), DeviceError when memory, NVRTC or the driver fails.
+  std::vector<std::shared_ptr<const DeviceStorage>> realize(std::span<const ir::Value> roots);
+
+  // The elements of a storage of the host, copied to the device.
+  std::shared_ptr<const DeviceStorage> upload(const ir::Storage& storage, size_t bytes);
+
+  EngineStats stats() const;
+
+ private:
+  struct Plan;
+  std::shared_ptr<const Plan> plan_for(const Request& request);
+  std::vector<cuda::Function> kernels_for(const compiler::Program& program);
+  void compile(std::span<const compiler::loops::Function* const> functions,
+               std::span<const std::string> texts);
+  std::string image_of(const std::string& source, bool cubin);
+  void launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
+              std::span<const cuda::Address> buffers, cuda::Address error_cell);
+  void check_reports(const Plan& plan, cuda::Address error_cell);
+
+  cuda::Device& device_;
+  const compiler::Target target_;
+  const bool ptx_only_;
+  DiskCache disk_cache_;
+  mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
+  std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;  // by signature
+  std::unordered_map<std::string, cuda::Function> kernels_;             // by loop text
+  EngineStats stats_;
+};
+
+// The engine of the tensors on a GPU, made when it is first asked for. Throws DeviceError without a
+// driver, Error if the index does not exist.
+GpuEngine& gpu_engine(int index);
+
+}  // namespace cermet::runtime
