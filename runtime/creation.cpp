@@ -179,7 +179,9 @@ Tensor empty(const Shape& shape, const Options& options, SourceLocation where) {
   return full(shape, 0.0, options, where);
 }
 Tensor full_like(const Tensor& x, const Scalar& value, SourceLocation where) {
-  return full(x.shape(where), value, x.dtype(where), where);
+  Options options = x.dtype(where);
+  options.device = x.device(where);
+  return full(x.shape(where), value, options, where);
 }
 Tensor zeros_like(const Tensor& x, SourceLocation where) { return full_like(x, 0, where); }
 Tensor ones_like(const Tensor& x, SourceLocation where) { return full_like(x, 1, where); }

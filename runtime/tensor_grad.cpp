@@ -7,13 +7,16 @@
 #include "compiler/autograd.h"
 #include "ir/graph.h"
 #include "runtime/api.h"
+#include "runtime/devices.h"
 
 namespace cermet {
 
+using runtime::device_of;
 using runtime::grad_mode;
 using runtime::GradVariable;
 using runtime::located;
 using runtime::make_tensor;
+using runtime::placed;
 using runtime::value_of;
 
 NoGrad::NoGrad() : before_(grad_mode()) { grad_mode() = false; }
@@ -250,7 +253,8 @@ std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<co
     const auto gradients = gradients_of(std::span(&output, 1), leaves, in, std::span(&weight, 1));
     std::vector<Tensor> result;
     for (size_t i = 0; i < in.size(); ++i)
-      result.push_back(make_tensor(gradients[i] ? gradients[i] : ir::zeros_like(in[i])));
+      result.push_back(make_tensor(
+          gradients[i] ? gradients[i] : placed(ir::zeros_like(in[i]), device_of(*in[i]))));
     return std::pair{y, std::move(result)};
   });
 }
@@ -273,7 +277,8 @@ std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> i
     std::vector<ir::Value> directions;
     for (size_t i : in.input) directions.push_back(value_of(tangents[i]));
     const ir::Value tangent = compiler::jvp(std::span(&output, 1), in.nodes, directions)[0];
-    return std::pair{y, make_tensor(tangent ? tangent : ir::zeros_like(output))};
+    return std::pair{
+        y, make_tensor(tangent ? tangent : placed(ir::zeros_like(output), device_of(*output)))};
   });
 }
 

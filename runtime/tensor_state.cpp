@@ -55,6 +55,8 @@ ir::Value Cell::value() const {
 }
 
 void Cell::assign(ir::Value value) {
+  if (const ir::Value old = this->value(); old->place > 0 || value->place > 0)
+    value = value_on(value, device_of(*old));  // a cell stays where it is
   std::lock_guard lock(mutex_);
   CERMET_CHECK(value->shape == value_->shape && value->dtype == value_->dtype,
                "a cell of {} is assigned {}", ir::type_string(*value_), ir::type_string(*value));

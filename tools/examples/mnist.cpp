@@ -37,7 +37,7 @@ using examples::Adam, examples::Digits, examples::Network, examples::Optimizer, 
 enum Exit : int { Done = 0, Failed = 1, Usage = 2, Recompiled = 3, Interrupted = 130 };
 
 struct Options {
-  std::string model = "mlp", optimizer, data = CERMET_MNIST_FILE, load, save;
+  std::string model = "mlp", optimizer, data = CERMET_MNIST_FILE, load, save, device = "cpu";
   int64_t epochs = 10, batch = 100, train = 8000, test = 2000;
   uint64_t seed = 1;
   double rate = 0;  // 0: the optimizer's own
@@ -100,6 +100,8 @@ std::pair<Digits, Digits> read_digits(const Options& options) {
                   classes.narrow(0, first, size).clone()};
   };
   Digits train = part(0, options.train), test = part(count - options.test, options.test);
+  for (Digits* digits : {&train, &test})
+    for (ct::Tensor* t : {&digits->images, &digits->labels}) *t = t->to(options.device);
   ct::realize({train.images, train.labels, test.images, test.labels});
   return {train, test};
 }
@@ -180,6 +182,7 @@ int run(const Options& options) {
   const auto [digits, test] = read_digits(options);
   const ct::Key key(options.seed);
   Network net = options.model == "cnn" ? examples::make_cnn(key) : examples::make_mlp(key);
+  for (ct::Tensor& p : net.parameters) p = p.detach().to(options.device).set_requires_grad();
   if (!options.load.empty()) load_weights(net, options.load);
   std::unique_ptr<Optimizer> optimizer;
   if (options.optimizer == "adam")
@@ -222,6 +225,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--lr", options.rate, "learning rate; default: 0.05 for sgd, 0.003 for adam")
       ->check(CLI::PositiveNumber);
+  app.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--seed", options.seed, "of weights and order")->capture_default_str();
   app.add_option("--train", options.train, "how many digits to train with")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 20))

@@ -29,7 +29,7 @@ class Optimizer {
   void make_state(std::span<const ct::Tensor> parameters, size_t count) {
     if (!state_.empty()) return;
     for (size_t i = 0; i < count; ++i)
-      for (const ct::Tensor& p : parameters) state_.push_back(ct::zeros(p.shape()));
+      for (const ct::Tensor& p : parameters) state_.push_back(ct::zeros_like(p));
     ct::realize(state_);
   }
   std::vector<ct::Tensor> state_;

@@ -30,7 +30,8 @@ inline std::vector<int64_t> shuffled(int64_t count, const ct::Key& key) {
 // one program. Returns the loss, the mean over the batch before the step.
 inline float train_step(Network& net, Optimizer& optimizer, const Digits& digits,
                         std::span<const int64_t> positions) {
-  const ct::Tensor at = ct::tensor(positions, {int64_t(positions.size())});
+  const ct::Tensor at =
+      ct::tensor(positions, {int64_t(positions.size())}).to(digits.images.device());
   const ct::Tensor scores = net.forward(net.parameters, digits.images.index_select(0, at));
   const ct::Tensor loss = ct::cross_entropy(scores, digits.labels.index_select(0, at));
   const std::vector<ct::Tensor> gradients = ct::grad(std::span(&loss, 1), net.parameters);
@@ -53,7 +54,7 @@ inline double accuracy(const Network& net, const Digits& digits, int64_t batch) 
   for (int64_t done = 0; done < count; done += size) {
     const int64_t first = std::min(done, count - size);
     for (int64_t i = 0; i < size; ++i) positions[size_t(i)] = first + i;
-    const ct::Tensor at = ct::tensor(positions);
+    const ct::Tensor at = ct::tensor(positions).to(digits.images.device());
     const ct::Tensor scores = net.forward(net.parameters, digits.images.index_select(0, at));
     const ct::Tensor hits = scores.argmax(1) == digits.labels.index_select(0, at);
     const std::vector<bool> hit = hits.to_vector<bool>();

@@ -1,0 +1,183 @@
+// Tensors on a GPU, as a user has them; the driver is the fake one, which executes the kernels'
+// PTX and counts everything that a program or a kernel does wrong.
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "api/errors.h"
+#include "cermet/cermet.h"
+#include "fakecuda/fakecuda.h"
+#include "support/cuda.h"
+#include "support/paths.h"
+#include "tools/examples/training.h"
+
+namespace ct = cermet;
+using Floats = std::vector<float>;
+
+namespace {
+
+// Before anything asks for a driver. Kernels are given to it as PTX, and every buffer is an
+// allocation of its own, so that the checks see each access outside of one.
+const bool environment_is_set = [] {
+  setenv("CERMET_CUDA_DRIVER", FAKECUDA_LIBRARY, 1);
+  setenv("CERMET_CUDA_PTX", "1", 1);
+  setenv("CERMET_CUDA_EXACT", "1", 1);
+  setenv("FAKECUDA_DEVICES", "2", 1);
+  if (!std::getenv("FAKECUDA_SCHEDULE")) setenv("FAKECUDA_SCHEDULE", "random:7", 1);
+  return true;
+}();
+
+const FakecudaCounters& counters() {
+  static FakecudaCounters now;
+  void* library = dlopen(FAKECUDA_LIBRARY, RTLD_NOW | RTLD_NOLOAD);
+  REQUIRE(library != nullptr);
+  const auto read =
+      reinterpret_cast<void (*)(FakecudaCounters*)>(dlsym(library, "fakecuda_counters"));
+  REQUIRE(read != nullptr);
+  read(&now);
+  return now;
+}
+
+// To be called at the end of a test case: nothing was done wrong.
+void expect_clean() {
+  const FakecudaCounters& c = counters();
+  INFO(c.violation_text);
+  CHECK(c.violations == 0);
+}
+
+// Both tensors, on the host, differ by at most so much.
+void expect_near(const ct::Tensor& a, const ct::Tensor& b, double tolerance) {
+  const ct::Tensor x = a.cpu(), y = b.cpu();
+  REQUIRE(x.shape() == y.shape());
+  CHECK((x.to(ct::DType::F64) - y.to(ct::DType::F64)).abs().max().item<double>() <= tolerance);
+}
+
+}  // namespace
+
+TEST_CASE("cuda: tensors go to the GPU and back, and say where they are") {
+  CERMET_NEEDS_NVRTC();
+  CHECK(ct::cuda::is_available());
+  const ct::Tensor a = ct::tensor({{1.0, 2.0}, {3.0, 4.0}});
+  const ct::Tensor b = a.to("cuda");
+  CHECK(ct::to_string(b.device()) == "cuda:0");
+  CHECK(ct::to_string((b + 1).device()) == "cuda:0");
+  CHECK(ct::to_string(a.device()) == "cpu");
+  CHECK(ct::to_string(b.cpu().device()) == "cpu");
+  CHECK(b.cpu().to_vector<float>() == Floats{1, 2, 3, 4});
+  CHECK(b.to_vector<float>() == Floats{1, 2, 3, 4});
+  CHECK(b.sum().item<float>() == 10);
+  CHECK(b.to_string() == a.to_string());
+  CHECK(ct::to_string(a.cuda().to("cuda:1").device()) == "cuda:1");
+  CHECK(a.cuda().to("cuda:1").to_vector<float>() == Floats{1, 2, 3, 4});
+  expect_clean();
+}
+
+TEST_CASE("cuda: what is created on the GPU is what would be created on the CPU") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Key key(5);
+  for (const std::string_view name : {"cuda:0", "cuda:1"}) {
+    const ct::Device device = ct::Device::parse(name);
+    CHECK(ct::to_string(ct::zeros({3}, device).device()) == name);
+    CHECK(ct::full({2, 3}, 7, device).to_vector<int64_t>() == std::vector<int64_t>(6, 7));
+    CHECK(ct::arange(5, device).to_vector<int64_t>() == ct::arange(5).to_vector<int64_t>());
+    CHECK(ct::eye(3, {}, device).to_vector<float>() == ct::eye(3).to_vector<float>());
+    CHECK(ct::tensor({1, 2}, device).to_vector<int64_t>() == std::vector<int64_t>{1, 2});
+    // Counter-based random numbers are the same bits everywhere.
+    CHECK(ct::rand(key, {100}, device).to_vector<float>() ==
+          ct::rand(key, {100}).to_vector<float>());
+    CHECK(ct::randn(key, {100}, device).to_vector<float>() ==
+          ct::randn(key, {100}).to_vector<float>());
+    CHECK(ct::randint(key, 0, 1000, {50}, device).to_vector<int64_t>() ==
+          ct::randint(key, 0, 1000, {50}).to_vector<int64_t>());
+  }
+  expect_clean();
+}
+
+TEST_CASE("cuda: tensors of two devices do not mix, numbers go anywhere") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Tensor host = ct::tensor({1.0, 2.0}), there = host.cuda();
+  CHECK_ERROR(host + there, "add: ", "different devices", "cpu", "cuda:0");
+  CHECK_ERROR(there * there.to("cuda:1"), "mul: ", "cuda:0", "cuda:1");
+  CHECK_ERROR(ct::matmul(there.reshape({1, 2}), host.reshape({2, 1})), "cpu", "cuda:0");
+  CHECK_ERROR(ct::cat({host, there}), "cpu", "cuda:0");
+  CHECK_ERROR(there.data<float>(), "data: ", "cuda:0", "cpu()");
+  CHECK_ERROR(ct::zeros({1}, "cuda:2"), "cuda:2", "2 GPUs");
+  CHECK((there * 2).to_vector<float>() == Floats{2, 4});
+  CHECK((there * ct::tensor(3.0)).to_vector<float>() == Floats{3, 6});  // one element, as PyTorch
+  expect_clean();
+}
+
+TEST_CASE("cuda: in-place operations and views share elements on the GPU") {
+  CERMET_NEEDS_NVRTC();
+  ct::Tensor x = ct::arange(6, "cuda").reshape({2, 3});
+  ct::Tensor row = x.select(0, 1);
+  row.add_(10);
+  CHECK(x.to_vector<int64_t>() == std::vector<int64_t>{0, 1, 2, 13, 14, 15});
+  x.mul_(2);
+  CHECK(row.to_vector<int64_t>() == std::vector<int64_t>{26, 28, 30});
+  x.zero_();
+  CHECK(ct::to_string(x.device()) == "cuda:0");
+  CHECK(row.sum().item<int64_t>() == 0);
+  x.copy_(ct::ones({2, 3}));  // from the CPU
+  CHECK(ct::to_string(x.device()) == "cuda:0");
+  CHECK((x + row).sum().item<int64_t>() == 12);
+  expect_clean();
+}
+
+TEST_CASE("cuda: an index out of range is the caller's error, and the GPU goes on") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Tensor x = ct::arange(10, "cuda");
+  CHECK_ERROR(x.index_select(0, ct::tensor({3, 11}, "cuda")).realize(), "index 11", "10 elements");
+  CHECK(x.index_select(0, ct::tensor({3, 9}, "cuda")).to_vector<int64_t>() ==
+        std::vector<int64_t>{3, 9});
+  expect_clean();
+}
+
+TEST_CASE("cuda: gradients are those of the CPU, and come home") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Key key(3);
+  ct::Tensor w = ct::randn(key, {20, 12}), x = ct::randn(key.fold(1), {8, 20});
+  const auto loss_of = [&](const ct::Tensor& weight, const ct::Tensor& input) {
+    return ct::log_softmax(ct::matmul(input, weight).relu(), 1).square().mean();
+  };
+  ct::Tensor host = w.clone();
+  host.set_requires_grad();
+  loss_of(host, x).backward();
+  ct::Tensor home = w.clone();  // a leaf on the CPU, used on the GPU
+  home.set_requires_grad();
+  loss_of(home.cuda(), x.cuda()).backward();
+  CHECK(ct::to_string(home.grad().device()) == "cpu");
+  expect_near(home.grad(), host.grad(), 1e-5);
+  ct::Tensor there = w.cuda();
+  there.set_requires_grad();
+  loss_of(there, x.cuda()).backward();
+  CHECK(ct::to_string(there.grad().device()) == "cuda:0");
+  expect_near(there.grad(), host.grad(), 1e-5);
+  expect_clean();
+}
+
+TEST_CASE("cuda: a network takes the same steps as on the CPU") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Key key(11);
+  examples::Digits digits{ct::rand(key.fold(0), {24, 1, 28, 28}),
+                          ct::randint(key.fold(1), 0, 10, {24})};
+  ct::realize({digits.images, digits.labels});
+  const examples::Digits there{digits.images.cuda(), digits.labels.cuda()};
+  examples::Network net = examples::make_mlp(ct::Key(1)), copy = examples::make_mlp(ct::Key(1));
+  for (ct::Tensor& p : copy.parameters) p = p.detach().cuda().set_requires_grad();
+  examples::Sgd sgd(0.1), other(0.1);
+  const std::vector<int64_t> batch{0, 5, 7, 11, 13, 17, 19, 23};
+  uint64_t launches = 0;
+  for (int step = 0; step < 4; ++step) {
+    const float expected = examples::train_step(net, sgd, digits, batch);
+    const uint64_t before = counters().launches;
+    const float got = examples::train_step(copy, other, there, batch);
+    CHECK(std::abs(got - expected) < 1e-4);
+    if (step > 1) CHECK(counters().launches - before == launches);
+    launches = counters().launches - before;
+  }
+  CHECK(launches <= 25);
+  expect_clean();
+}
