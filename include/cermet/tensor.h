@@ -222,6 +222,9 @@ class Tensor {
   Tensor clone(CERMET_HERE) const;  // a snapshot: later writes to this tensor are not seen
   Tensor contiguous(CERMET_HERE) const;
   Tensor to(DType dtype, CERMET_HERE) const;
+  // Another device: realizes the tensor and copies its elements; gradients flow back to where it
+  // was. Throws DeviceError without a driver, Error if the GPU does not exist. Operands of one
+  // operation must be on one device, but for numbers, and tensors without axes on the CPU.
   Tensor to(const Device& device, CERMET_HERE) const;
   Tensor to(std::string_view dtype_or_device, CERMET_HERE) const;  // "cuda:0", "float64"
   Tensor astype(DType dtype, CERMET_HERE) const { return to(dtype, where); }

@@ -217,7 +217,7 @@ TEST_CASE("engine: CERMET_DUMP prints the stages of what is compiled, once for e
   dump.set("graph,nonsense");
   CHECK_THROWS_WITH(Engine(without_disk()),
                     "CERMET_DUMP: 'nonsense' is no stage; there are graph simplified kernels loops "
-                    "cuda ptx llvm asm");
+                    "cuda ptx resources llvm asm");
   dump.set(nullptr);
 
   std::FILE* file = std::tmpfile();
