@@ -42,7 +42,7 @@ void add_site_packages(NvrtcPlaces& places, const fs::path& site) {
 
 // The entries of `parent` whose name begins with `prefix`: the last in the alphabet first, as that
 // is mostly the newest version.
-std::vector<fs::path> folders_of(const fs::path& parent, std::string_view prefix) {
+std::vector<fs::path> entries_of(const fs::path& parent, std::string_view prefix) {
   std::vector<fs::path> result;
   std::error_code failed;
   for (fs::directory_iterator at(parent, failed), end; !failed && at != end; at.increment(failed))
@@ -53,7 +53,7 @@ std::vector<fs::path> folders_of(const fs::path& parent, std::string_view prefix
 
 // A Python environment: lib/python3.11/site-packages below its root, dist-packages on Debian.
 void add_python(NvrtcPlaces& places, const fs::path& root) {
-  for (const fs::path& python : folders_of(root / "lib", "python3"))
+  for (const fs::path& python : entries_of(root / "lib", "python3"))
     for (const char* packages : {"site-packages", "dist-packages"})
       add_site_packages(places, python / packages);
 }
@@ -102,6 +102,18 @@ std::optional<NvrtcLibrary> accept(const ir::DynamicLibrary& library, std::strin
   return nvrtc;
 }
 
+// NVRTC opens a second library beside it at every compile. It is found by its run path, unless
+// AddressSanitizer stands between them; opened before, it is found in any case.
+std::vector<ir::DynamicLibrary> open_companions(const fs::path& nvrtc) {
+  std::vector<ir::DynamicLibrary> result;
+  for (const fs::path& file : entries_of(nvrtc.parent_path(), "libnvrtc-builtins.so.")) {
+    std::string why;
+    if (auto library = ir::DynamicLibrary::try_open(file, why))
+      result.push_back(std::move(*library));
+  }
+  return result;
+}
+
 }  // namespace
 
 NvrtcPlaces nvrtc_places() {
@@ -117,7 +129,7 @@ NvrtcPlaces nvrtc_places() {
     for (const fs::path& root : environment_paths(variable)) add_python(places, root);
   for (const char* name : file_names) places.files.emplace_back(name);
   for (const fs::path parent : {"/usr/local", "/opt"})
-    for (const fs::path& root : folders_of(parent, "cuda")) add_toolkit(places, root);
+    for (const fs::path& root : entries_of(parent, "cuda")) add_toolkit(places, root);
   for (const fs::path& home : environment_paths("HOME")) add_python(places, home / ".local");
   for (const char* root : {"/usr/local", "/usr"}) add_python(places, root);
   return places;
@@ -135,10 +147,12 @@ const NvrtcLibrary& open_nvrtc(const NvrtcPlaces& places) {
       // Never closed, so that its functions stay valid while other static objects are destroyed.
       struct Open {
         ir::DynamicLibrary library;
+        std::vector<ir::DynamicLibrary> companions;
         NvrtcLibrary functions;
       };
       static auto* const opened = new std::vector<std::unique_ptr<Open>>;
-      opened->push_back(std::make_unique<Open>(Open{std::move(*library), std::move(*nvrtc)}));
+      opened->push_back(std::make_unique<Open>(
+          Open{std::move(*library), open_companions(nvrtc->path), std::move(*nvrtc)}));
       return opened->back()->functions;
     }
     tried += fmt::format("\n  {}: {}", path.string(), why);
