@@ -125,7 +125,7 @@ class Printer {
   }
   template <class... Args>
   void line(fmt::format_string<Args...> text, Args&&... args) {
-    out_.append(size_t(2 * depth_), ' ');
+    out_.append(2 * size_t(depth_), ' ');
     fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
     out_ += '\n';
   }

@@ -16,15 +16,14 @@
 using namespace cermet;
 using compiler::Kernel;
 using compiler::loops::Function;
-using compiler::loops::Opcode;
 using compiler::loops::Ref;
 using ir::Combine;
 using ir::Value;
 
 namespace {
 
-Value param(int64_t slot, Shape shape, DType dtype = DType::F32) {
-  return ir::parameter(slot, dtype, std::move(shape));
+Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
+  return ir::parameter(slot, dtype, shape);
 }
 
 compiler::Program lowered(std::vector<Value> results, int compute = 90) {
@@ -134,7 +133,7 @@ TEST_CASE("cuda lower: softmax and layer norm read their rows once") {
 }
 
 TEST_CASE("cuda lower: indices have 32 bits where that is proven to be enough") {
-  const auto bits = [](Shape shape) {
+  const auto bits = [](const Shape& shape) {
     const auto program = lowered({param(0, shape) * 2.0 + 1.5});
     return program.launches.at(0).kernel.function.index_bits;
   };

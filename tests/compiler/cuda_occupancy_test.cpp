@@ -14,7 +14,6 @@
 #define CERMET_HAS_CUDA_OCCUPANCY 1
 #endif
 
-using cermet::compiler::CudaLimits;
 using cermet::compiler::KernelCost;
 using cermet::compiler::Occupancy;
 
@@ -82,6 +81,7 @@ TEST_CASE("cuda occupancy: the register budget is the largest that keeps the blo
 
 TEST_CASE("cuda occupancy: NVIDIA's own calculator gives the same") {
 #ifdef CERMET_HAS_CUDA_OCCUPANCY
+  using cermet::compiler::CudaLimits;
   std::mt19937 random(20240517);
   const auto pick = [&](int low, int high) {
     return std::uniform_int_distribution(low, high)(random);

@@ -17,8 +17,8 @@ namespace {
 
 const std::vector<DType> every_dtype(all_dtypes.begin(), all_dtypes.end());
 
-Value param(int64_t slot, Shape shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, std::move(shape));
+Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
+  return parameter(slot, dtype, shape);
 }
 
 void expect_same(const std::vector<HostArray>& got, const std::vector<HostArray>& expected,
