@@ -55,10 +55,6 @@ void check_entry(Warp& warp, const Inst& inst, Mask mask, u32 id, u32 expected, 
     launch.violation(Fault::Barrier, warp, inst, lane, why);
   };
   if (id > 15) refuse(fmt::format("there is no barrier {}", id));
-  if (mask != warp.alive) {
-    refuse(fmt::format("the warp is divergent: lanes {:#010x} of {:#010x} are at the barrier", mask,
-                       warp.alive));
-  }
   if (!counted && warp.block->thread_exited) {
     refuse(fmt::format("threads of the block have exited (PTX line {}) before this barrier",
                        warp.block->exit_line));
@@ -78,6 +74,7 @@ void check_entry(Warp& warp, const Inst& inst, Mask mask, u32 id, u32 expected, 
 // op: 0 result, 1 id, 2 thread count, 3 predicate. flag: it waits; flag2: the predicate is negated.
 void exec_barrier(Warp& warp, const Inst& inst, Mask mask) {
   Block& block = *warp.block;
+  if (!gather_lanes(warp, inst, mask, warp.alive, Fault::Barrier)) return;
   const u32 id = first_value(warp, inst.op[1], mask);
   const bool counted = inst.op[2] != kNoSlot;
   const u32 expected = counted ? first_value(warp, inst.op[2], mask) : block.threads;
@@ -100,12 +97,17 @@ void exec_barrier(Warp& warp, const Inst& inst, Mask mask) {
 }
 
 void exec_warp_barrier(Warp& warp, const Inst& inst, Mask mask) {
-  const Mask members = first_value(warp, inst.op[0], mask);
-  if ((members & warp.alive) != mask) {
-    warp.launch->violation(
-        Fault::WarpMask, warp, inst, __builtin_ctz(mask),
-        fmt::format("the mask {:#010x} is not the lanes {:#010x} that are here", members, mask));
-  }
+  const u32* members = warp.at<u32>(inst.op[0]);
+  Mask named = 0;
+  for_lanes(mask, [&](int lane) {
+    named |= members[lane];
+    if ((members[lane] & lane_bit(lane)) == 0) {
+      warp.launch->violation(
+          Fault::WarpMask, warp, inst, lane,
+          fmt::format("the lane is not in its own mask {:#010x}", members[lane]));
+    }
+  });
+  if (!gather_lanes(warp, inst, mask, named & warp.alive, Fault::WarpMask)) return;
   if (warp.launch->shared_shadow != nullptr) warp.launch->shared_shadow->meet_lanes(warp);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "ptxsim/decode.h"
@@ -12,31 +13,37 @@ namespace {
 
 constexpr std::uint32_t kNowhere = UINT32_MAX;
 
-void wait_at(Warp& warp, std::uint32_t pc, Mask lanes) {
+void wait_at(Warp& warp, std::uint32_t pc, Mask lanes, bool blocked = false) {
+  if (!blocked) warp.switch_pc = std::min(warp.switch_pc, pc);
   for (int i = 0; i < warp.waiting_count; ++i) {
     Group& group = warp.waiting[static_cast<std::size_t>(i)];
     if (group.pc != pc) continue;
     group.lanes |= lanes;
+    group.blocked = false;  // the new lanes may be what it waits for
     return;
   }
-  warp.waiting[static_cast<std::size_t>(warp.waiting_count++)] = {pc, lanes};
-  warp.switch_pc = std::min(warp.switch_pc, pc);
+  warp.waiting[static_cast<std::size_t>(warp.waiting_count++)] = {pc, lanes, blocked};
 }
 
-// The running group has come to where another waits, or past it: the lowest runs on.
+// The running group has come to where another waits, or past it: the lowest runs on, of those that
+// are not blocked if there are any.
 void regroup(Warp& warp) {
   if (warp.active != 0) wait_at(warp, warp.pc, warp.active);
-  std::size_t lowest = 0;
-  for (int i = 1; i < warp.waiting_count; ++i) {
-    if (warp.waiting[static_cast<std::size_t>(i)].pc < warp.waiting[lowest].pc)
-      lowest = static_cast<std::size_t>(i);
-  }
-  warp.pc = warp.waiting[lowest].pc;
-  warp.active = warp.waiting[lowest].lanes;
-  warp.waiting[lowest] = warp.waiting[static_cast<std::size_t>(--warp.waiting_count)];
+  Group* const begin = warp.waiting.data();
+  Group* const end = begin + warp.waiting_count;
+  Group* const next = std::min_element(begin, end, [](const Group& a, const Group& b) {
+    return a.blocked != b.blocked ? b.blocked : a.pc < b.pc;
+  });
+  warp.pc = next->pc;
+  warp.active = next->lanes;
+  warp.last_chance = next->blocked;
+  *next = *(end - 1);
+  --warp.waiting_count;
   warp.switch_pc = kNowhere;
-  for (int i = 0; i < warp.waiting_count; ++i) {
-    warp.switch_pc = std::min(warp.switch_pc, warp.waiting[static_cast<std::size_t>(i)].pc);
+  warp.any_blocked = false;
+  for (const Group* group = begin; group != end - 1; ++group) {
+    if (!group->blocked) warp.switch_pc = std::min(warp.switch_pc, group->pc);
+    warp.any_blocked = warp.any_blocked || group->blocked;
   }
 }
 
@@ -49,6 +56,27 @@ void branch_lanes(Warp& warp, Mask lanes, std::uint32_t target) {
   }
   warp.active &= ~lanes;
   wait_at(warp, target, lanes);
+}
+
+bool gather_lanes(Warp& warp, const Inst& inst, Mask mask, Mask needed, Fault fault) {
+  const Mask missing = needed & ~mask;
+  if (warp.last_chance) {
+    warp.launch->violation(
+        fault, warp, inst, __builtin_ctz(mask),
+        missing == 0
+            ? std::string("lanes that had to come here have exited")
+            : fmt::format("lanes {:#010x} are here, lanes {:#010x} do not come", mask, missing));
+  }
+  if (missing == 0) return true;
+  const std::uint32_t pc = warp.pc - 1;  // it will be counted when it runs
+  --warp.launch->warp_counts[pc];
+  warp.launch->thread_counts[pc] -= static_cast<u64>(__builtin_popcount(mask));
+  if (warp.active != mask) wait_at(warp, warp.pc, warp.active & ~mask);
+  wait_at(warp, pc, mask, true);
+  warp.active = 0;
+  warp.pc = kNowhere;
+  warp.any_blocked = true;
+  return false;
 }
 
 void exit_lanes(Warp& warp, Mask lanes) {
@@ -68,7 +96,7 @@ void run_warp(Warp& warp) {
   const u64 slice = std::min(kSlice, launch.budget);
   u64 done = 0;
   while (done < slice && warp.state == WarpState::Running) {
-    if (warp.pc >= warp.switch_pc) regroup(warp);
+    if (warp.pc >= warp.switch_pc || warp.any_blocked) regroup(warp);
     const std::uint32_t pc = warp.pc++;
     const Inst& inst = code[pc];
     Mask mask = warp.active;

@@ -159,6 +159,7 @@ class Runner {
       warp.active = warp.alive = warp.present;
       warp.switch_pc = UINT32_MAX;
       warp.waiting_count = 0;
+      warp.any_blocked = warp.last_chance = false;
       warp.state = WarpState::Running;
       warp.copies.clear();
       warp.commits = {};

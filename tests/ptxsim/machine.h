@@ -9,7 +9,9 @@
 // Lanes that took different branches form groups, each with its own program counter. The group with
 // the lowest counter runs; when it reaches another group's counter they become one. For code whose
 // blocks are laid out in the order they run, as compilers emit it, this reconverges at the earliest
-// place. Functions lie before their callers, so a callee ends before its caller goes on.
+// place. Functions lie before their callers, so a callee ends before its caller goes on. An
+// instruction that needs lanes of other groups (shfl.sync, bar.sync, mma.sync) blocks its group
+// until they have come; if all groups are blocked, that is a violation.
 
 #include <array>
 #include <cstddef>
@@ -81,6 +83,7 @@ inline constexpr std::uint64_t kWindowMask = ~((std::uint64_t{1} << 56) - 1);
 struct Group {
   std::uint32_t pc;
   Mask lanes;
+  bool blocked;  // at an instruction that needs lanes of other groups
 };
 
 enum class WarpState { Running, AtBarrier, Yielded, Done };
@@ -110,6 +113,8 @@ struct Warp {
   Mask carry = 0;    // the condition code register, CC.CF
   int index = 0;     // in the block
   int waiting_count = 0;
+  bool any_blocked = false;  // of the waiting groups
+  bool last_chance = false;  // the running group was blocked, and so is every other
   std::array<Group, kLanes> waiting;
   std::vector<std::byte> registers;    // storage behind bases[0]
   std::vector<std::byte> local;        // local_bytes for each lane
@@ -135,6 +140,10 @@ struct Warp {
 void branch_lanes(Warp& warp, Mask lanes, std::uint32_t target);
 // Takes lanes out of the warp: they have exited.
 void exit_lanes(Warp& warp, Mask lanes);
+// For an instruction at which the needed lanes must meet. True if they are all in the mask; else
+// the group is blocked and the instruction must return, to be run again when lanes have joined. A
+// fault if no lane can join any more.
+bool gather_lanes(Warp& warp, const Inst& inst, Mask mask, Mask needed, Fault fault);
 
 struct Barrier {
   std::uint32_t arrived_warps = 0;  // bits by warp

@@ -26,10 +26,14 @@ constexpr int kRows = 16, kColumns = 8, kMaxDepth = 32;
 // Operand slots: D at 0, A at 4, B at 8, C at 10; a missing register is kNoSlot.
 constexpr std::size_t kA = 4, kB = 8, kC = 10;
 
-void require_full_warp(Warp& warp, const Inst& inst, Mask mask) {
-  if (mask == kAllLanes) return;
-  warp.launch->violation(Fault::WarpMask, warp, inst, __builtin_ctz(mask),
-                         fmt::format("the whole warp must be here, only lanes {:#010x} are", mask));
+bool whole_warp_here(Warp& warp, const Inst& inst, Mask mask) {
+  if (!gather_lanes(warp, inst, mask, warp.alive, Fault::WarpMask)) return false;
+  if (mask != kAllLanes) {
+    warp.launch->violation(
+        Fault::WarpMask, warp, inst, __builtin_ctz(mask),
+        fmt::format("the whole warp must be here, only lanes {:#010x} are", mask));
+  }
+  return true;
 }
 
 struct HalfElement {
@@ -104,7 +108,7 @@ void accumulate(T (*c)[kColumns], const T (*a)[kMaxDepth], const T (*b)[kColumns
 template <class A, class B>
 void exec_mma(Warp& warp, const Inst& inst, Mask mask) {
   using T = typename A::Value;
-  require_full_warp(warp, inst, mask);
+  if (!whole_warp_here(warp, inst, mask)) return;
   ++warp.launch->report.counters.mma;
   const int depth = static_cast<int>(inst.imm);
   alignas(64) T a[kRows][kMaxDepth], b[kMaxDepth][kColumns], c[kRows][kColumns];
@@ -212,7 +216,7 @@ void decode_mma(Decoder& decoder, const Statement& statement, Modifiers& modifie
 // holds elements 2(l % 4) and 2(l % 4) + 1 of row l / 4, or of column l / 4 if transposed.
 template <bool kLoad>
 void exec_matrix_access(Warp& warp, const Inst& inst, Mask mask) {
-  require_full_warp(warp, inst, mask);
+  if (!whole_warp_here(warp, inst, mask)) return;
   alignas(64) u64 addresses[kLanes];
   Pointers pointers;
   lane_addresses(warp, inst, 8, addresses);

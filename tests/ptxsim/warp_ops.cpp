@@ -10,20 +10,19 @@
 namespace cermet::ptxsim {
 namespace {
 
-// The member mask of each executing lane, checked.
-void check_members(Warp& warp, const Inst& inst, Mask mask, const u32* members) {
+// Whether all the lanes that the executing lanes name are here; each must name itself. If not, the
+// instruction returns and runs again when they are.
+bool members_here(Warp& warp, const Inst& inst, Mask mask, const u32* members) {
+  Mask named = 0;
   for_lanes(mask, [&](int lane) {
+    named |= members[lane];
     if ((members[lane] & lane_bit(lane)) == 0) {
       warp.launch->violation(
           Fault::WarpMask, warp, inst, lane,
           fmt::format("the lane is not in its own mask {:#010x}", members[lane]));
     }
-    if ((members[lane] & warp.alive & ~mask) != 0) {
-      warp.launch->violation(Fault::WarpMask, warp, inst, lane,
-                             fmt::format("the mask {:#010x} names lanes {:#010x} that are not here",
-                                         members[lane], members[lane] & warp.alive & ~mask));
-    }
   });
+  return gather_lanes(warp, inst, mask, named & warp.alive, Fault::WarpMask);
 }
 
 enum Mode { kUp, kDown, kButterfly, kIndex };
@@ -32,7 +31,7 @@ enum Mode { kUp, kDown, kButterfly, kIndex };
 void exec_shuffle(Warp& warp, const Inst& inst, Mask mask) {
   const u32 *a = warp.at<u32>(inst.op[2]), *b = warp.at<u32>(inst.op[3]),
             *c = warp.at<u32>(inst.op[4]);
-  check_members(warp, inst, mask, warp.at<u32>(inst.op[5]));
+  if (!members_here(warp, inst, mask, warp.at<u32>(inst.op[5]))) return;
   alignas(64) u32 result[kLanes] = {};
   Mask inside_lanes = 0;
   for_lanes(mask, [&](int lane) {  // as the pseudocode of the PTX manual
@@ -97,7 +96,7 @@ void decode_shuffle(Decoder& decoder, const Statement& statement, Modifiers& mod
 // op: 0 d, 1 predicate, 2 members. imm: all, any, uni, ballot.
 void exec_vote(Warp& warp, const Inst& inst, Mask mask) {
   const u32* members = warp.at<u32>(inst.op[2]);
-  check_members(warp, inst, mask, members);
+  if (!members_here(warp, inst, mask, members)) return;
   const Mask yes = warp.predicate(inst.op[1]) & mask;
   if (inst.imm == 3) {
     u32* d = warp.at<u32>(inst.op[0]);
@@ -136,7 +135,7 @@ template <class T>
 void exec_match(Warp& warp, const Inst& inst, Mask mask) {
   const T* a = warp.at<T>(inst.op[2]);
   const u32* members = warp.at<u32>(inst.op[3]);
-  check_members(warp, inst, mask, members);
+  if (!members_here(warp, inst, mask, members)) return;
   u32 result[kLanes];
   for_lanes(mask, [&](int lane) {
     result[lane] = 0;
@@ -173,7 +172,7 @@ void decode_match(Decoder& decoder, const Statement& statement, Modifiers& modif
 // op: 0 d, 1 a, 2 members. imm: which reduction; flag: signed.
 void exec_redux(Warp& warp, const Inst& inst, Mask mask) {
   const u32 *a = warp.at<u32>(inst.op[1]), *members = warp.at<u32>(inst.op[2]);
-  check_members(warp, inst, mask, members);
+  if (!members_here(warp, inst, mask, members)) return;
   const auto combine = [&](u32 x, u32 y) {
     const bool less = inst.flag ? static_cast<s32>(x) < static_cast<s32>(y) : x < y;
     switch (inst.imm) {
@@ -235,7 +234,7 @@ void decode_elect(Decoder& decoder, const Statement& statement, Modifiers& modif
   inst.op[2] = decoder.source(statement.operands[1], Type::B32);
   decoder.add(inst, [](Warp& warp, const Inst& in, Mask mask) {
     const u32* members = warp.at<u32>(in.op[2]);
-    check_members(warp, in, mask, members);
+    if (!members_here(warp, in, mask, members)) return;
     const int leader = __builtin_ctz(members[__builtin_ctz(mask)] & mask);
     for_lanes(mask, [&](int lane) { warp.at<u32>(in.op[0])[lane] = static_cast<u32>(leader); });
     Mask& p = warp.predicate(in.op[1]);
