@@ -32,10 +32,6 @@ Report run(Module& module, const std::string& kernel, std::uint64_t seed, F prep
   for (int i = 0; i < kCount; ++i) values[static_cast<std::size_t>(i)] = static_cast<float>(i % 37);
   const float* in = device.array(values, "in");
   float* const out = device.raw<float>(kCount + 8, "out");
-  for (const Variable& variable : module.variables()) {
-    module.place(variable.name,
-                 reinterpret_cast<std::uint64_t>(device.array(variable.initial, variable.name)));
-  }
   LaunchShape shape{{kBlocks, 1, 1}, {kThreads, 1, 1}, kernel == "shared_past_end" ? 512U : 0U};
   prepare(device, in, out, shape);
   return device.run(module, kernel, shape, in, out, kCount);

@@ -7,6 +7,7 @@
 
 #include "ptxsim/decode.h"
 #include "ptxsim/lanes.h"
+#include "ptxsim/layout.h"
 
 namespace cermet::ptxsim {
 namespace {
@@ -253,6 +254,22 @@ void decode_call(Decoder& decoder, const Statement& statement, Modifiers& modifi
   decoder.add(inst, exec_call);
   copy_values(decoder, statement, results, place.results, false);
 }
+
+}  // namespace
+
+Flow flow_of(const Inst& inst) {
+  if (inst.exec == exec_branch) return Flow::Branch;
+  if (inst.exec == exec_branch_table) return Flow::Table;
+  const bool leaves = inst.exec == exec_exit || inst.exec == exec_return || inst.exec == exec_trap;
+  return leaves ? Flow::Never : Flow::Next;
+}
+
+void make_branch(Inst& inst, std::uint32_t target) {
+  inst.exec = exec_branch;
+  inst.target = target;
+}
+
+namespace {
 
 constexpr Opcode kOpcodes[] = {{"bra", decode_branch}, {"brx", decode_branch_table},
                                {"ret", decode_return}, {"exit", decode_return},

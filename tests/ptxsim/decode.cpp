@@ -9,6 +9,8 @@
 #include <optional>
 #include <unordered_map>
 
+#include "ptxsim/layout.h"
+
 namespace cermet::ptxsim {
 namespace {
 
@@ -94,7 +96,6 @@ void Decoder::run(const Function& kernel, std::span<const Parameter> parameters)
   std::vector<const Function*> order, path;
   order_functions(kernel, order, path);
   for (const Function* function : order) decode_function(*function, parameters);
-  fix_labels();
   program_.entry = places_.at(kernel.name).entry;
   program_.static_shared_bytes = align_up(program_.static_shared_bytes, 1);
   const std::uint32_t dynamic = align_up(program_.static_shared_bytes, dynamic_alignment_);
@@ -156,6 +157,7 @@ void Decoder::decode_function(const Function& function, std::span<const Paramete
     }
   }
   place.entry = static_cast<std::uint32_t>(program_.code.size());
+  const std::size_t first_table = program_.branch_tables.size();
   for (const BodyItem& item : function.body) {
     switch (item.kind) {
       case BodyItem::Kind::Statement: decode_statement(item.statement); break;
@@ -175,6 +177,8 @@ void Decoder::decode_function(const Function& function, std::span<const Paramete
   end.line = function.line;
   end.opcode = end.text = "ret";
   decode_statement(end);
+  fix_labels();
+  order_blocks(program_, place.entry, first_table);
 }
 
 void Decoder::decode_statement(const Statement& statement) {
@@ -534,6 +538,7 @@ int Decoder::branch_table(const Operand& operand) {
   fail(fmt::format("no .branchtargets '{}' before this", operand.name));
 }
 
+// Of the function just decoded.
 void Decoder::fix_labels() {
   for (const Fixup& fixup : fixups_) {
     bool found = false;
@@ -554,6 +559,7 @@ void Decoder::fix_labels() {
                   fixup.line);
     }
   }
+  fixups_.clear();
 }
 
 const FunctionPlace& Decoder::callee(const Operand& operand) const {

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -74,15 +75,17 @@ class Device {
     ++next;
   }
 
+  // Once per module: its variables keep their values from launch to launch.
   void place_variables(Module& module) {
+    if (!placed_.insert(&module).second) return;
     for (const Variable& variable : module.variables()) {
-      if (variable.address != 0) continue;
       std::byte* const place = array(variable.initial, variable.name);
       module.place(variable.name, address(place));
     }
   }
 
   std::vector<std::unique_ptr<Chunk[]>> storage_;
+  std::set<const Module*> placed_;
 };
 
 }  // namespace cermet::ptxsim::test
