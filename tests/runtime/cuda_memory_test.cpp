@@ -9,7 +9,9 @@ TEST_CASE("cuda memory: a freed block is taken again by the same stream without 
   cuda::Device device(*driver, 0);
   cuda::Address first = 0;
   {
-    const cuda::DeviceBuffer a = device.allocate(1000), copy = a;
+    const cuda::DeviceBuffer a = device.allocate(1000);
+    cuda::DeviceBuffer copy;
+    copy = a;
     first = a.address();
     CHECK(a.address() % 256 == 0);
     CHECK(a.bytes() == 1000);
@@ -166,7 +168,8 @@ TEST_CASE("cuda memory: borrowed memory is given back to its owner") {
   {
     const auto borrowed =
         cuda::DeviceBuffer::borrow(setup.device.card(), owner.address(), 64, [&] { ++given_back; });
-    const cuda::DeviceBuffer copy = borrowed;
+    cuda::DeviceBuffer copy;
+    copy = borrowed;
     CHECK(copy.borrowed());
     CHECK(setup.values(copy) == counting(16));
   }
