@@ -10,6 +10,7 @@
 #include "cermet/error.h"
 #include "compiler/cuda/nvrtc.h"
 #include "compiler/cuda/print.h"
+#include "compiler/cuda/sort.h"
 #include "compiler/loops_text.h"
 #include "ir/check.h"
 #include "runtime/storage.h"
@@ -63,11 +64,8 @@ std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& reques
   auto plan = std::make_shared<Plan>();
   plan->program = compiler::compile(make_graph(request), target_);
   const std::vector<compiler::Program::Launch>& launches = plan->program.launches;
-  for (size_t i = 0; i < launches.size(); ++i) {
-    if (launches[i].kind == compiler::Kernel::Kind::Sort)
-      throw Error("sort: tensors on a GPU cannot be sorted yet; move the tensor to the CPU first");
+  for (size_t i = 0; i < launches.size(); ++i)
     if (!launches[i].kernel.reports.empty()) plan->reporting.push_back(i);
-  }
   plan->kernels = kernels_for(plan->program);
   std::lock_guard lock(mutex_);
   if (plans_.size() >= plan_limit) plans_.clear();
@@ -75,59 +73,61 @@ std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& reques
 }
 
 std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& program) {
+  using Kind = compiler::Kernel::Kind;
+  const auto sorted = [&](const compiler::Program::Launch& launch) {
+    return program.buffers[size_t(launch.kernel.buffers[0])].dtype;
+  };
   std::vector<std::string> texts;
   for (const auto& launch : program.launches)
-    texts.push_back(compiler::loops::print(launch.kernel.function));
-  std::vector<const compiler::loops::Function*> missing;
-  std::vector<std::string> missing_texts;
+    texts.push_back(launch.kind == Kind::Sort
+                        ? fmt::format("sort {} {}", name(sorted(launch)), launch.descending)
+                        : compiler::loops::print(launch.kernel.function));
+  std::map<std::string, cuda::Function> ours;
   {
     std::lock_guard lock(mutex_);
-    for (size_t i = 0; i < texts.size(); ++i) {
-      const bool again = std::ranges::find(missing_texts, texts[i]) != missing_texts.end();
-      if (kernels_.contains(texts[i])) {
+    if (kernels_.size() >= kernel_limit) kernels_.clear();  // plans keep what they use
+    for (const std::string& text : texts)
+      if (const auto at = kernels_.find(text); at != kernels_.end()) {
         ++stats_.kernel_hits;
-      } else if (!again) {
-        missing.push_back(&program.launches[i].kernel.function);
-        missing_texts.push_back(texts[i]);
+        ours.insert(*at);
       }
-    }
-    if (kernels_.size() >= kernel_limit && !missing.empty()) {
-      kernels_.clear();  // plans keep the functions that they use
-      missing.clear(), missing_texts.clear();
-      for (size_t i = 0; i < texts.size(); ++i) {
-        if (std::ranges::find(missing_texts, texts[i]) != missing_texts.end()) continue;
-        missing.push_back(&program.launches[i].kernel.function);
-        missing_texts.push_back(texts[i]);
-      }
+  }
+  std::vector<const compiler::loops::Function*> missing;
+  std::vector<std::string> missing_texts;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto& launch = program.launches[i];
+    if (ours.contains(texts[i]) || std::ranges::count(missing_texts, texts[i]) > 0) continue;
+    if (launch.kind == Kind::Sort) {
+      const auto source = compiler::print_cuda_sort(sorted(launch), launch.descending, "k0");
+      ours.emplace(texts[i], compile(source).function("k0"));
+    } else {
+      missing.push_back(&launch.kernel.function);
+      missing_texts.push_back(texts[i]);
     }
   }
-  if (!missing.empty()) compile(missing, missing_texts);
+  if (!missing.empty()) {  // as one program, which is loaded as one module
+    const cuda::Module module = compile(compiler::print_cuda_unit(missing));
+    for (size_t k = 0; k < missing.size(); ++k)
+      ours.emplace(missing_texts[k], module.function(fmt::format("k{}", k)));
+  }
   std::vector<cuda::Function> out;
+  for (const std::string& text : texts) out.push_back(ours.at(text));
   std::lock_guard lock(mutex_);
-  for (const std::string& text : texts) out.push_back(kernels_.at(text));
+  kernels_.insert(ours.begin(), ours.end());
   return out;
 }
 
-// The kernels as one program, which is loaded as one module.
-void GpuEngine::compile(std::span<const compiler::loops::Function* const> functions,
-                        std::span<const std::string> texts) {
-  const std::string source = compiler::print_cuda_unit(functions);
+cuda::Module GpuEngine::compile(const std::string& source) {
   const auto load = [&](bool cubin) {
     const std::string image = image_of(source, cubin);
     return cubin ? device_.load(bytes_of(image)) : cuda::Module::load(device_.card(), image);
   };
-  const auto load_any = [&] {
-    if (ptx_only_) return load(false);
-    try {
-      return load(true);
-    } catch (const DeviceError&) {
-      return load(false);  // says what is wrong if that is not it
-    }
-  };
-  const cuda::Module module = load_any();
-  std::lock_guard lock(mutex_);
-  for (size_t k = 0; k < functions.size(); ++k)
-    kernels_.emplace(texts[k], module.function(fmt::format("k{}", k)));
+  if (ptx_only_) return load(false);
+  try {
+    return load(true);
+  } catch (const DeviceError&) {
+    return load(false);  // says what is wrong if that is not it
+  }
 }
 
 // Machine code, or PTX, from the disk if it was compiled before.
@@ -215,6 +215,10 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
     cuda::fill(errors.address(), std::byte(0), cells * error_cell_bytes, device_.stream());
   for (size_t i = 0, cell = 0; i < program.launches.size(); ++i) {
     const compiler::LoweredKernel& kernel = program.launches[i].kernel;
+    if (program.launches[i].kind == compiler::Kernel::Kind::Sort) {
+      sort(program.launches[i], plan->kernels[i], memory);
+      continue;
+    }
     const size_t mine = kernel.reports.empty() ? 0 : cell++;
     launch(kernel, plan->kernels[i], memory, errors.address() + mine * error_cell_bytes);
   }
@@ -253,6 +257,35 @@ void GpuEngine::launch(const compiler::LoweredKernel& kernel, const cuda::Functi
   shape.block[0] = kernel.function.threads;
   shape.shared_bytes = kernel.scratch_bytes;
   function.launch(device_.stream(), shape, arguments.bytes());
+}
+
+// Merges until one run is left, to and fro between the result and memory of its own; see
+// compiler/cuda/sort.h.
+void GpuEngine::sort(const compiler::Program::Launch& launch, const cuda::Function& function,
+                     std::span<const cuda::Address> buffers) {
+  const int64_t total = launch.rows * launch.columns;
+  if (total == 0) return;
+  const cuda::Address elements = buffers[size_t(launch.kernel.buffers[0])];
+  const cuda::Address result = buffers[size_t(launch.kernel.buffers[1])];
+  int64_t passes = 1;
+  while ((int64_t(1) << passes) < launch.columns) ++passes;
+  const cuda::DeviceBuffer other = device_.allocate(size_t(passes > 1 ? total : 1) * 8);
+  cuda::LaunchShape shape;
+  shape.block[0] = compiler::cuda_sort_threads;
+  shape.grid[0] = (total + shape.block[0] - 1) / shape.block[0];
+  cuda::Address from{};
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const cuda::Address to = (passes - pass) % 2 == 1 ? result : other.address();
+    cuda::Arguments arguments;
+    arguments.add(elements)
+        .add(from)
+        .add(to)
+        .add(launch.columns)
+        .add(int64_t(1) << pass)
+        .add(total);
+    function.launch(device_.stream(), shape, arguments.bytes());
+    from = to;
+  }
 }
 
 void GpuEngine::check_reports(const Plan& plan, cuda::Address error_cells) {

@@ -53,11 +53,12 @@ class GpuEngine {
   struct Plan;
   std::shared_ptr<const Plan> plan_for(const Request& request);
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
-  void compile(std::span<const compiler::loops::Function* const> functions,
-               std::span<const std::string> texts);
+  cuda::Module compile(const std::string& source);
   std::string image_of(const std::string& source, bool cubin);
   void launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
               std::span<const cuda::Address> buffers, cuda::Address error_cell);
+  void sort(const compiler::Program::Launch& launch, const cuda::Function& function,
+            std::span<const cuda::Address> buffers);
   void check_reports(const Plan& plan, cuda::Address error_cell);
 
   cuda::Device& device_;

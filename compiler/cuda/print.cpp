@@ -21,25 +21,6 @@ using loops::Instruction;
 using loops::Opcode;
 using loops::Ref;
 
-std::string_view type_name(DType dtype) {
-  switch (dtype) {
-    case DType::Bool: return "bool";
-    case DType::I8: return "signed char";
-    case DType::I16: return "short";
-    case DType::I32: return "int";
-    case DType::I64: return "long long";
-    case DType::U8: return "unsigned char";
-    case DType::U16: return "unsigned short";
-    case DType::U32: return "unsigned";
-    case DType::U64: return "unsigned long long";
-    case DType::F16: return "f16";
-    case DType::BF16: return "bf16";
-    case DType::F32: return "float";
-    case DType::F64: return "double";
-  }
-  throw InternalError("a dtype that CUDA C has no name for");
-}
-
 // In which integers of this dtype wrap around as they must: at least as wide, unsigned.
 std::string_view wrapping(DType dtype) {
   return size_of(dtype) == 8 ? "unsigned long long" : "unsigned";
@@ -59,10 +40,10 @@ std::string literal(DType dtype, uint64_t bits) {
       return fmt::format("__longlong_as_double({:#x}ll)", bits);
     }
     case DType::F16:
-    case DType::BF16: return fmt::format("{}{{{:#x}}}", type_name(dtype), bits);
+    case DType::BF16: return fmt::format("{}{{{:#x}}}", cuda_type(dtype), bits);
     case DType::I64: return fmt::format("(long long){:#x}ull", bits);
     case DType::U64: return fmt::format("{:#x}ull", bits);
-    default: return fmt::format("({}){:#x}u", type_name(dtype), bits);
+    default: return fmt::format("({}){:#x}u", cuda_type(dtype), bits);
   }
 }
 
@@ -138,11 +119,11 @@ class Printer {
   bool proven(Ref r) const { return f_.index_bits > 0 && is_index(r); }
   std::string_view type_of(Ref r) const {
     if (proven(r)) return f_.index_bits == 32 ? "int" : "long long";
-    return type_name(at(r).dtype);
+    return cuda_type(at(r).dtype);
   }
 
   std::string pointer(const Buffer& b, size_t which) const {
-    return fmt::format("{}{}* {}b{}", b.written ? "" : "const ", type_name(b.dtype),
+    return fmt::format("{}{}* {}b{}", b.written ? "" : "const ", cuda_type(b.dtype),
                        b.restrict_ ? "__restrict__ " : "", which);
   }
 
@@ -185,7 +166,7 @@ class Printer {
   void memory_buffer(size_t which) {
     const Buffer& b = f_.buffers[which];
     line("{} = ({}{}*)arguments[{}];", pointer(b, which), b.written ? "" : "const ",
-         type_name(b.dtype), b.index);
+         cuda_type(b.dtype), b.index);
   }
   std::string error_cell() const {
     return memory_arguments_
@@ -267,7 +248,7 @@ class Printer {
   }
 
   std::string shared_place(const Buffer& b) const {
-    return fmt::format("(({}*)(shared_memory + {}))", type_name(b.dtype), lane(b.offset, 0));
+    return fmt::format("(({}*)(shared_memory + {}))", cuda_type(b.dtype), lane(b.offset, 0));
   }
   std::string base(const Instruction& i) const {
     const Buffer& b = f_.buffers[size_t(i.imm)];
@@ -296,7 +277,7 @@ class Printer {
       });
     const int width = access_lanes(i);
     const int32_t wide = next_++;
-    const std::string type = fmt::format("vec<{}, {}>", type_name(i.dtype), width);
+    const std::string type = fmt::format("vec<{}, {}>", cuda_type(i.dtype), width);
     for (int first = 0; first < i.lanes; first += width) {
       line("{} w{}_{} = {{}};", type, wide, first);
       line("{}w{}_{} = *(const {}*)({} + {} + {});", guard(i, 1, 0), wide, first, type, base(i),
@@ -309,8 +290,8 @@ class Printer {
   std::string masked(const Instruction& i, size_t mask, int l, const std::string& text) const {
     if (i.operands.size() <= mask) return text;
     return fmt::format("{} ? {} : {}", operand(i, mask, l), text,
-                       is_half(i.dtype) ? fmt::format("{}{{0}}", type_name(i.dtype))
-                                        : fmt::format("({})0", type_name(i.dtype)));
+                       is_half(i.dtype) ? fmt::format("{}{{0}}", cuda_type(i.dtype))
+                                        : fmt::format("({})0", cuda_type(i.dtype)));
   }
   static bool is_half(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16; }
 
@@ -324,7 +305,7 @@ class Printer {
       return;
     }
     const int width = access_lanes(i);
-    const std::string type = fmt::format("vec<{}, {}>", type_name(i.dtype), width);
+    const std::string type = fmt::format("vec<{}, {}>", cuda_type(i.dtype), width);
     for (int first = 0; first < i.lanes; first += width) {
       std::string values;
       for (int l = first; l < first + width; ++l)
@@ -396,7 +377,7 @@ class Printer {
       const size_t half = left.size() / 2;
       for (size_t l = 0; l < half; ++l) {
         const std::string name = fmt::format("n{}", next_++);
-        line("const {} {} = {};", type_name(i.dtype), name, combine(i, left[l], left[l + half]));
+        line("const {} {} = {};", cuda_type(i.dtype), name, combine(i, left[l], left[l + half]));
         left[l] = name;
       }
       left.resize(half);
@@ -422,7 +403,7 @@ class Printer {
   static std::string arithmetic(DType dtype, const std::string& x, std::string_view op,
                                 const std::string& y) {
     if (is_float(dtype)) return fmt::format("{} {} {}", x, op, y);
-    return fmt::format("({0})(({1}){2} {3} ({1}){4})", type_name(dtype), wrapping(dtype), x, op, y);
+    return fmt::format("({0})(({1}){2} {3} ({1}){4})", cuda_type(dtype), wrapping(dtype), x, op, y);
   }
 
   // One lane of an instruction that computes lane by lane.
@@ -464,11 +445,11 @@ class Printer {
       case Opcode::Rem: return divide("%", "remainder");
       case Opcode::Neg:
         if (is_float(dtype) || proven(r)) return fmt::format("-{}", x(0));
-        return fmt::format("({})(0u - ({}){})", type_name(dtype), wrapping(dtype), x(0));
+        return fmt::format("({})(0u - ({}){})", cuda_type(dtype), wrapping(dtype), x(0));
       case Opcode::Abs:
         if (is_float(dtype)) return call("fabsf", "fabs");
         if (is_unsigned(dtype)) return x(0);
-        return fmt::format("{0} < 0 ? ({1})(0u - ({2}){0}) : {0}", x(0), type_name(dtype),
+        return fmt::format("{0} < 0 ? ({1})(0u - ({2}){0}) : {0}", x(0), cuda_type(dtype),
                            wrapping(dtype));
       case Opcode::Fma: return call("__fmaf_rn", "__fma_rn");
       case Opcode::Sqrt: return call("__fsqrt_rn", "__dsqrt_rn");
@@ -482,9 +463,9 @@ class Printer {
       case Opcode::Xor: return is_bool(dtype) ? plain("!=") : plain("^");
       case Opcode::Not:
         return is_bool(dtype) ? fmt::format("!{}", x(0))
-                              : fmt::format("({})~{}", type_name(dtype), x(0));
+                              : fmt::format("({})~{}", cuda_type(dtype), x(0));
       case Opcode::Shl:
-        return fmt::format("({})(({}){} << {})", type_name(dtype), wrapping(dtype), x(0), x(1));
+        return fmt::format("({})(({}){} << {})", cuda_type(dtype), wrapping(dtype), x(0), x(1));
       case Opcode::Shr: return plain(">>");
       case Opcode::Lt: return fmt::format("{} < {}", x(0), x(1));
       case Opcode::Le: return fmt::format("{} <= {}", x(0), x(1));
@@ -494,7 +475,7 @@ class Printer {
       case Opcode::Ne: return fmt::format("{} != {}", x(0), x(1));
       case Opcode::Select: return fmt::format("{} ? {} : {}", x(0), x(1), x(2));
       case Opcode::Convert: return convert(at(i.operands[0]).dtype, dtype, x(0));
-      case Opcode::Bitcast: return fmt::format("bits_as<{}>({})", type_name(dtype), x(0));
+      case Opcode::Bitcast: return fmt::format("bits_as<{}>({})", cuda_type(dtype), x(0));
       case Opcode::Ramp:
         return proven(r) ? fmt::format("{} + {}", x(0), l)
                          : fmt::format("(long long)((unsigned long long){} + {}ull)", x(0), l);
@@ -505,7 +486,7 @@ class Printer {
       case Opcode::CallScalar: {
         std::string list = fmt::format("(double){}", x(2));
         if (i.operands.size() > 3) list += fmt::format(", (double){}", x(3));
-        return fmt::format("{} ? ({}){}({}) : {}", x(0), type_name(dtype),
+        return fmt::format("{} ? ({}){}({}) : {}", x(0), cuda_type(dtype),
                            cuda_helper_name(loops::Helper(i.imm)), list, x(1));
       }
       default: break;
@@ -516,7 +497,7 @@ class Printer {
   static std::string convert(DType from, DType to, const std::string& x) {
     std::string number = is_half(from) ? fmt::format("number({})", x) : x;
     if (is_bool(to)) return fmt::format("{} != 0", number);
-    if (!is_half(to)) return fmt::format("({}){}", type_name(to), number);
+    if (!is_half(to)) return fmt::format("({}){}", cuda_type(to), number);
     // Integers and f32 go through the wider of the two floats that holds them; f64 rounds once.
     if (!is_float(from)) number = fmt::format("(double){}", number);
     return fmt::format("{}({})", to == DType::F16 ? "half" : "brain", number);
@@ -534,6 +515,25 @@ class Printer {
 };
 
 }  // namespace
+
+std::string_view cuda_type(DType dtype) {
+  switch (dtype) {
+    case DType::Bool: return "bool";
+    case DType::I8: return "signed char";
+    case DType::I16: return "short";
+    case DType::I32: return "int";
+    case DType::I64: return "long long";
+    case DType::U8: return "unsigned char";
+    case DType::U16: return "unsigned short";
+    case DType::U32: return "unsigned";
+    case DType::U64: return "unsigned long long";
+    case DType::F16: return "f16";
+    case DType::BF16: return "bf16";
+    case DType::F32: return "float";
+    case DType::F64: return "double";
+  }
+  throw InternalError("a dtype that CUDA C has no name for");
+}
 
 int64_t parameter_bytes(const loops::Function& function) {
   int64_t count = function.argument_count + 1;

@@ -135,6 +135,24 @@ TEST_CASE("cuda: an index out of range is the caller's error, and the GPU goes o
   expect_clean();
 }
 
+TEST_CASE("cuda: rows are sorted as on the CPU, whatever is equal or no number") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Key key(9);
+  const ct::Tensor nan = ct::full({3, 1}, std::nan(""));
+  for (const ct::DType dtype : {ct::DType::F32, ct::DType::F16, ct::DType::I64, ct::DType::U8})
+    for (const int64_t columns : {1, 2, 37, 64, 300}) {
+      ct::Tensor x = ct::randint(key, 0, 50, {3, columns}).to(dtype);
+      if (is_float(dtype)) x = ct::cat({x, nan.to(dtype), x}, 1);
+      for (const bool descending : {false, true}) {
+        INFO(ct::name(dtype) << ", " << columns << " columns, descending " << descending);
+        CHECK(ct::argsort(x.cuda(), 1, descending).to_vector<int64_t>() ==
+              ct::argsort(x, 1, descending).to_vector<int64_t>());
+      }
+    }
+  CHECK(ct::argsort(ct::zeros({0, 4}, "cuda")).shape() == ct::Shape{0, 4});
+  expect_clean();
+}
+
 TEST_CASE("cuda: gradients are those of the CPU, and come home") {
   CERMET_NEEDS_NVRTC();
   const ct::Key key(3);
