@@ -6,6 +6,7 @@
 
 #include <exception>
 #include <new>
+#include <utility>
 
 #include "fakecuda/host_function.h"
 
@@ -15,8 +16,14 @@ namespace {
 enum class Needs { Nothing, Initialisation, Context };
 
 std::mutex mutex;
-std::unique_ptr<Driver> instance;
+Driver* instance = nullptr;  // never deleted at exit: threads may still be in calls
 uint64_t generations = 0;
+
+// Set when the process ends: a driver that shuts down says so to whoever still calls it.
+bool ended = false;
+struct AtExit {
+  ~AtExit() { ended = true; }
+} at_exit;
 
 Context& current_context() {
   const std::vector<CUcontext>& stack = context_stack();
@@ -44,6 +51,7 @@ void inject(Driver& state, const char* name) {
 CUresult frame(const char* name, Needs needs, const std::function<void(Context*)>& body) noexcept {
   if (in_host_function()) return CUDA_ERROR_NOT_PERMITTED;
   const std::lock_guard<std::mutex> guard(mutex);
+  if (ended) return CUDA_ERROR_DEINITIALIZED;
   try {
     Driver& state = driver();
     inject(state, name);
@@ -98,7 +106,7 @@ void Driver::violate(CUresult code, const std::string& line) {
 }
 
 Driver& driver() {
-  if (!instance) instance = std::make_unique<Driver>(options_from_environment());
+  if (instance == nullptr) instance = new Driver(options_from_environment());
   return *instance;
 }
 
@@ -142,8 +150,8 @@ FAKECUDA_EXPORT void fakecuda_reset_counters() {
 
 FAKECUDA_EXPORT void fakecuda_reset() {
   const std::lock_guard<std::mutex> guard(mutex);
-  instance.reset();
-  instance = std::make_unique<Driver>(options_from_environment());
+  delete std::exchange(instance, nullptr);
+  instance = new Driver(options_from_environment());
 }
 
 }  // extern "C"

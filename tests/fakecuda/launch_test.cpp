@@ -1,5 +1,7 @@
 // Modules and kernels: loading, launching within limits, and what a kernel does wrong.
 
+#include <cstdlib>
+#include <filesystem>
 #include <vector>
 
 #include "compiler/cuda/nvrtc.h"
@@ -7,6 +9,8 @@
 #include "fakecuda/kernels.h"
 #include "support/catch.h"
 #include "support/cuda.h"
+#include "support/paths.h"
+#include "support/shell.h"
 
 using namespace cermet::fakecuda;
 using Catch::Matchers::ContainsSubstring;
@@ -317,7 +321,6 @@ TEST_CASE("launch: what NVRTC makes is loaded from PTX, and refused as machine c
   const int capability = GENERATE(75, 80, 90, 120);
   CAPTURE(capability);
   const Session cuda("FAKECUDA_CC=" + std::to_string(capability));
-  // The fake driver was not made to be found by NVRTC, but may be.
   const char* source = R"cuda(
     extern "C" __global__ void sum(float* y, const float* x, int n) {
       float total = 0;
@@ -335,4 +338,19 @@ TEST_CASE("launch: what NVRTC makes is loaded from PTX, and refused as machine c
   OK(launch(cuda, sum, 1, 32, 0, nullptr, y, x, 1000));
   CHECK(floats(cuda, y, 1)[0] == 999 * 1000 / 2);
   CHECK(cuda.violations().empty());
+}
+
+// NVRTC opens libcuda.so.1 where it finds one, and asks it for more than other programs do.
+TEST_CASE("launch: NVRTC works beside the fake driver under the name of the real one") {
+  CERMET_NEEDS_NVRTC();
+  const cermet::test::TemporaryDirectory directory;
+  std::filesystem::create_symlink(FAKECUDA_LIBRARY, directory.path() / "libcuda.so.1");
+  const char* others = std::getenv("LD_LIBRARY_PATH");
+  const std::string path = directory.path().string() + (others ? ":" + std::string(others) : "");
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+  const cermet::test::Outcome outcome = cermet::test::run_shell(
+      "LD_LIBRARY_PATH=" + path + " " + program + " 'launch: what NVRTC makes*'");
+  CAPTURE(outcome.output);
+  CHECK(outcome.code == 0);
+  CHECK_THAT(outcome.output, ContainsSubstring("All tests passed"));
 }

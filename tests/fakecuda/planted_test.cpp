@@ -3,6 +3,7 @@
 // the same program without it is run under every schedule and must be right.
 
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -16,6 +17,14 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 constexpr size_t count = 100, bytes = 4 * count;
+
+// As a program's static objects, it dies after the driver, which was opened later.
+struct StaticObject {
+  CUresult (*call)() = nullptr;
+  ~StaticObject() {
+    if (call != nullptr) _exit(call() == CUDA_ERROR_DEINITIALIZED ? 42 : 1);
+  }
+} static_object;
 
 // Runs a program under every schedule: with the mistake some schedule must show a wrong result and
 // lazy must be among them; without it all must be right.
@@ -405,6 +414,18 @@ TEST_CASE("planted: a thread without a context, a handle that is no more, a call
       &call));
   OK(cuda.cuStreamSynchronize(stream));
   CHECK(name_of(call.second) == name_of(CUDA_ERROR_NOT_PERMITTED));
+}
+
+TEST_CASE("planted: the driver is called when it has shut down with the process") {
+  const Session cuda;
+  const pid_t child = fork();
+  if (child == 0) {
+    static_object.call = cuda.cuCtxSynchronize;
+    std::exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 42));
 }
 
 // ---- Capture -----------------------------------------------------------------------------------
