@@ -143,6 +143,11 @@ FAKECUDA_EXPORT void fakecuda_counters(FakecudaCounters* counters) {
   *counters = state.report.snapshot();
 }
 
+FAKECUDA_EXPORT uint64_t fakecuda_instructions(const char* prefix) {
+  const std::lock_guard<std::mutex> guard(mutex);
+  return driver().report.simulated().count(prefix);
+}
+
 FAKECUDA_EXPORT void fakecuda_reset_counters() {
   const std::lock_guard<std::mutex> guard(mutex);
   driver().report.reset();

@@ -3,6 +3,9 @@
 // found by dlsym in the opened library, as they are in no table of the real driver:
 //
 //   fakecuda_counters(&counters)   what happened since the start or the last reset of the counters
+//   fakecuda_instructions(prefix)  instructions of warps that ran, of all opcodes that begin with
+//   it:
+//                                  "ld.global", "mma.sync", "" for all
 //   fakecuda_reset_counters()      all counts to zero, all violations forgotten
 //   fakecuda_reset()               a new driver, as if just loaded: the environment is read again,
 //                                  all handles and device memory of before are gone
@@ -51,6 +54,7 @@ struct FakecudaCounters {
   // What the interpreter counted, summed over launches; ptxsim.h says what each means.
   uint64_t global_load_requests;
   uint64_t global_store_requests;
+  uint64_t global_atomic_requests;
   uint64_t global_load_sectors;
   uint64_t global_store_sectors;
   uint64_t global_load_bytes;
@@ -59,6 +63,8 @@ struct FakecudaCounters {
   uint64_t shared_store_requests;
   uint64_t shared_load_wavefronts;
   uint64_t shared_store_wavefronts;
+  uint64_t local_requests;
+  uint64_t barriers;
   uint64_t mma;
   uint64_t warp_instructions;
   uint64_t thread_instructions;
@@ -69,6 +75,7 @@ struct FakecudaCounters {
 };
 
 using FakecudaCountersFunction = void (*)(FakecudaCounters*);
+using FakecudaInstructionsFunction = uint64_t (*)(const char* prefix);
 using FakecudaFunction = void (*)();
 
 }  // extern "C"

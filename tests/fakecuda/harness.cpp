@@ -66,6 +66,18 @@ FakecudaCounters Fake::counters() const {
 
 std::string Fake::violations() const { return counters().violation_text; }
 
+uint64_t Fake::instructions(const char* prefix) const {
+  FakecudaInstructionsFunction get = nullptr;
+  find(get, "fakecuda_instructions");
+  return get(prefix);
+}
+
+void Fake::reset_counters() const {
+  FakecudaFunction reset = nullptr;
+  find(reset, "fakecuda_reset_counters");
+  reset();
+}
+
 Session::Session(const std::string& environment) : Fake(environment) {
   OK(cuInit(0));
   OK(cuDevicePrimaryCtxRetain(&context, 0));

@@ -27,6 +27,8 @@ class Fake : public Api {
 
   FakecudaCounters counters() const;
   std::string violations() const;  // one a line
+  uint64_t instructions(const char* prefix) const;
+  void reset_counters() const;
 };
 
 // A new driver with a context of device 0 current in this thread, and calls that must succeed.

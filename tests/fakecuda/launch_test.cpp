@@ -61,6 +61,25 @@ TEST_CASE("launch: a kernel computes what it says, under every schedule and capa
   CHECK(cuda.violations().empty());
 }
 
+TEST_CASE("launch: counters add up over launches and can be started anew") {
+  const Session cuda;
+  const CUfunction affine = cuda.function(kernels, "affine");
+  const CUdeviceptr x = numbers(cuda, 64), y = cuda.allocate(256);
+  for (int i = 0; i < 3; ++i) OK(launch(cuda, affine, 1, 64, 0, nullptr, y, x, 1.0f, 0.0f, 64));
+  OK(cuda.cuCtxSynchronize());
+  CHECK(cuda.counters().launches == 3);
+  CHECK(cuda.counters().global_store_requests == 6);  // two warps a launch
+  CHECK(cuda.instructions("st.global") == 6);
+  CHECK(cuda.instructions("fma.rn.f32") == 6);
+  CHECK(cuda.instructions("mma") == 0);
+  CHECK(cuda.instructions("") == cuda.counters().warp_instructions);
+  cuda.reset_counters();
+  CHECK(cuda.counters().launches == 0);
+  CHECK(cuda.counters().global_store_requests == 0);
+  CHECK(cuda.instructions("st.global") == 0);
+  CHECK(cuda.counters().live_allocations == 2);  // what is alive stays counted
+}
+
 TEST_CASE("launch: parameters are taken when the call is made, in either form") {
   const Session cuda;
   const CUstream stream = cuda.stream();

@@ -15,24 +15,26 @@ void Report::violation(const std::string& line, bool quiet) {
   if (!quiet) std::fprintf(stderr, "fakecuda: violation: %s\n", line.c_str());
 }
 
-void Report::add(const ptxsim::Counters& simulated) {
-  counters.global_load_requests += simulated.global_load_requests;
-  counters.global_store_requests += simulated.global_store_requests;
-  counters.global_load_sectors += simulated.global_load_sectors;
-  counters.global_store_sectors += simulated.global_store_sectors;
-  counters.global_load_bytes += simulated.global_load_bytes;
-  counters.global_store_bytes += simulated.global_store_bytes;
-  counters.shared_load_requests += simulated.shared_load_requests;
-  counters.shared_store_requests += simulated.shared_store_requests;
-  counters.shared_load_wavefronts += simulated.shared_load_wavefronts;
-  counters.shared_store_wavefronts += simulated.shared_store_wavefronts;
-  counters.mma += simulated.mma;
-  counters.warp_instructions += simulated.warp_instructions;
-  counters.thread_instructions += simulated.thread_instructions;
-}
+void Report::add(const ptxsim::Counters& simulated) { simulated_.add(simulated); }
 
 FakecudaCounters Report::snapshot() const {
   FakecudaCounters result = counters;
+  result.global_load_requests = simulated_.global_load_requests;
+  result.global_store_requests = simulated_.global_store_requests;
+  result.global_atomic_requests = simulated_.global_atomic_requests;
+  result.global_load_sectors = simulated_.global_load_sectors;
+  result.global_store_sectors = simulated_.global_store_sectors;
+  result.global_load_bytes = simulated_.global_load_bytes;
+  result.global_store_bytes = simulated_.global_store_bytes;
+  result.shared_load_requests = simulated_.shared_load_requests;
+  result.shared_store_requests = simulated_.shared_store_requests;
+  result.shared_load_wavefronts = simulated_.shared_load_wavefronts;
+  result.shared_store_wavefronts = simulated_.shared_store_wavefronts;
+  result.local_requests = simulated_.local_requests;
+  result.barriers = simulated_.barriers;
+  result.mma = simulated_.mma;
+  result.warp_instructions = simulated_.warp_instructions;
+  result.thread_instructions = simulated_.thread_instructions;
   result.violation_text = text_.c_str();
   return result;
 }
@@ -42,6 +44,7 @@ void Report::reset() {
   fresh.live_allocations = counters.live_allocations;
   fresh.live_bytes = fresh.peak_bytes = counters.live_bytes;
   counters = fresh;
+  simulated_ = {};
   text_.clear();
 }
 

@@ -18,6 +18,9 @@ class Report {
   void violation(const std::string& line, bool quiet);
   void add(const ptxsim::Counters& simulated);
 
+  // What the interpreter counted, over all launches.
+  const ptxsim::Counters& simulated() const { return simulated_; }
+
   // The counters, with the text of the violations; the text lives until the next violation.
   FakecudaCounters snapshot() const;
 
@@ -25,6 +28,7 @@ class Report {
   void reset();
 
  private:
+  ptxsim::Counters simulated_;
   std::string text_;
 };
 
