@@ -33,12 +33,14 @@ struct MemoryBlock {
 namespace {
 
 constexpr size_t steps = 8;  // size classes in a doubling
-constexpr size_t smallest = 512;
+constexpr size_t smallest_step = 512, largest_step = size_t(32) << 20;
 
-// Multiples of 512, then an eighth of the power of two below.
+// Multiples of an eighth of the power of two below; of at most 32 MB, as an eighth of a large block
+// is too much to waste.
 size_t capacity_for(size_t bytes) {
-  const size_t step = std::max(smallest, std::bit_floor(std::max(bytes, size_t(1)) - 1) / steps);
-  return std::max(smallest, (bytes + step - 1) / step * step);
+  const size_t eighth = std::bit_floor(std::max(bytes, size_t(1)) - 1) / steps;
+  const size_t step = std::clamp(eighth, smallest_step, largest_step);
+  return std::max(smallest_step, (bytes + step - 1) / step * step);
 }
 
 // A card's memory goes back whether its context still works or not: freeing never throws.

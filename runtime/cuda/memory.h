@@ -2,8 +2,8 @@
 // Memory of a card, and the caching allocator it comes from.
 //
 // Asking the driver for memory takes longer than most kernels run, and giving it back waits for the
-// whole card. So blocks stay with the allocator after they are freed, in the size classes of the
-// host's allocator (8 to a doubling). Freeing costs no call of the driver and does not wait: a
+// whole card. So blocks stay with the allocator after they are freed, in size classes: 8 to a
+// doubling, 32 MB apart from 256 MB on. Freeing costs no call of the driver and does not wait: a
 // block remembers the streams that may still use it, the same stream takes it again at once (what
 // it is given runs after what it was given), another one is made to wait for them first.
 //

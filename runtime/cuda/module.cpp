@@ -50,16 +50,18 @@ const char* advice(Result result) {
   return "";
 }
 
+// Always to the most that there is, so that threads that come here at once set the same.
 void raise_shared_limit(LoadedFunction& function, int64_t wanted) {
   const Card& card = function.card();
   const int64_t most = card.facts().shared_bytes_per_block;
   CERMET_CHECK(function.shared_bytes + wanted <= most,
                "kernel {} wants {} bytes of shared memory, cuda:{} has {} for a block",
                function.name, function.shared_bytes + wanted, card.index(), most);
+  const int64_t limit = most - function.shared_bytes;
   card.check(card.driver().FuncSetAttribute(function.function,
-                                            FunctionAttribute::MaxDynamicSharedBytes, int(wanted)),
+                                            FunctionAttribute::MaxDynamicSharedBytes, int(limit)),
              "cuFuncSetAttribute");
-  function.extra_shared_limit = wanted;
+  function.extra_shared_limit = limit;
 }
 
 void check_shape(const LoadedFunction& function, const LaunchShape& shape) {
@@ -172,8 +174,9 @@ void Function::launch(const Stream& stream, const LaunchShape& shape,
   const auto& [grid, block, shared] = shape;
   if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0) return;
   const Card& card = loaded_->card();
-  CERMET_CHECK(&card == &stream.card(), "kernel {} of cuda:{} is launched on a stream of cuda:{}",
-               name(), card.index(), stream.card().index());
+  CERMET_CHECK(card.context() == stream.card().context(),
+               "kernel {} of cuda:{} is launched on a stream of cuda:{}", name(), card.index(),
+               stream.card().index());
   CERMET_CHECK(arguments.size() <= max_argument_bytes, "kernel {} has {} bytes of arguments",
                name(), arguments.size());
   check_shape(*loaded_, shape);

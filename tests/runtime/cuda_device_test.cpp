@@ -83,6 +83,11 @@ TEST_CASE("cuda device: devices of one driver share the primary context") {
   CudaSetup one(*driver);
   const cuda::Device two(*driver, 0);
   CHECK(one.device.card()->context() == two.card()->context());
+  const cuda::DeviceBuffer a = one.array(counting(10)), b = one.array(counting(10));
+  one.device.synchronize();
+  one.scale(b, a, 2, two.stream());
+  two.synchronize();
+  CHECK(one.values(b)[9] == 18);
   // A context of the caller's is used as it is.
   const cuda::Device third(*driver, 0, {.card = {.context = two.card()->context()}});
   const std::vector<float> x = counting(100);

@@ -31,6 +31,24 @@ TEST_CASE("cuda memory: a freed block is taken again by the same stream without 
   CHECK(stats.peak_bytes == 2048);
 }
 
+TEST_CASE("cuda memory: little is lost to rounding") {
+  const TestDriver driver;
+  cuda::Device device(*driver, 0);
+  const auto capacity = [&](int64_t bytes) {
+    const int64_t before = device.memory().stats().live_bytes;
+    const cuda::DeviceBuffer buffer = device.allocate(size_t(bytes));
+    return device.memory().stats().live_bytes - before;
+  };
+  CHECK(capacity(1) == 512);
+  CHECK(capacity(512) == 512);
+  CHECK(capacity(513) == 1024);
+  CHECK(capacity(9000) == 9216);
+  constexpr int64_t MB = 1 << 20;
+  CHECK(capacity(16 * MB) == 16 * MB);
+  CHECK(capacity(16 * MB + 1) == 18 * MB);
+  CHECK(capacity(1024 * MB + 1) == (1024 + 32) * MB);
+}
+
 TEST_CASE("cuda memory: empty and zero-size buffers are harmless") {
   const TestDriver driver;
   cuda::Device device(*driver, 0);
