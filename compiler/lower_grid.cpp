@@ -25,6 +25,7 @@ using loops::Ref;
 using Kind = Expr::Kind;
 
 constexpr int64_t warp = 32;
+constexpr int64_t run_steps = 256;  // terms that a thread adds up one after another
 
 class GridLowering {
  public:
@@ -56,6 +57,7 @@ class GridLowering {
   void emit_stages(std::vector<Row>& rows);
   void emit_stage(int stage, Row& row);
   Partials walk(int stage, Row& row, Partials partials);
+  bool sums_in_runs(int stage) const;
   void emit_slot(int stage, Scope& element, Partials& partials);
   void accumulate(int32_t expr, Scope& element, Partial& partial);
   void scan(int32_t expr, Scope& element, Partial& partial);
@@ -223,11 +225,14 @@ GridLowering::Partials GridLowering::walk(int stage, Row& row, Partials partials
     }
     return partials;
   }
-  std::vector<Ref> carried;
-  for (const Partial& p : partials) {
-    carried.push_back(p.value);
-    if (p.position) carried.push_back(p.position);
-  }
+  const auto pack = [&] {
+    std::vector<Ref> out;
+    for (const Partial& p : partials) {
+      out.push_back(p.value);
+      if (p.position) out.push_back(p.position);
+    }
+    return out;
+  };
   const auto unpack = [&](std::span<const Ref> from) {
     size_t next = 0;
     for (Partial& p : partials) {
@@ -235,19 +240,43 @@ GridLowering::Partials GridLowering::walk(int stage, Row& row, Partials partials
       if (p.position) p.position = from[next++];
     }
   };
-  carried = b_.for_loop(part_, slots, plan_.team, carried, [&](Ref slot, std::span<const Ref> in) {
-    unpack(in);
-    Scope element = element_at(slot, false);
-    emit_slot(stage, element, partials);
-    std::vector<Ref> out;
-    for (const Partial& p : partials) {
-      out.push_back(p.value);
-      if (p.position) out.push_back(p.position);
-    }
-    return out;
-  });
-  unpack(carried);
+  const auto loop = [&](Ref lower, Ref upper, const std::vector<Ref>& start) {
+    return b_.for_loop(lower, upper, plan_.team, start, [&](Ref slot, std::span<const Ref> in) {
+      unpack(in);
+      Scope element = element_at(slot, false);
+      emit_slot(stage, element, partials);
+      return pack();
+    });
+  };
+  const std::vector<Ref> start = pack();
+  if (!sums_in_runs(stage)) {
+    unpack(loop(part_, slots, start));
+    return partials;
+  }
+  // Short sums of which the results are summed: the error grows with both lengths, not with their
+  // product.
+  const int64_t run = plan_.team * run_steps;
+  unpack(b_.for_loop(part_, slots, run, start, [&](Ref first, std::span<const Ref> before) {
+    const Ref upper = b_.min_index(b_.add(first, b_.index(run)), slots);
+    unpack(loop(first, upper, start));
+    const Partials fresh = partials;
+    unpack(before);
+    for (size_t k = 0; k < partials.size(); ++k)
+      partials[k] =
+          merge(b_, kernel_.exprs[size_t(accumulated_[size_t(stage)][k])], partials[k], fresh[k]);
+    return pack();
+  }));
   return partials;
+}
+
+bool GridLowering::sums_in_runs(int stage) const {
+  bool sums = false;
+  for (int32_t i : accumulated_[size_t(stage)]) {
+    const Expr& e = kernel_.exprs[size_t(i)];
+    if (e.kind == Kind::Scan) return false;
+    sums |= is_float(e.dtype) && combine_of(e) == ir::Combine::Sum;
+  }
+  return sums && plan_.slots > 2 * run_steps * plan_.team;
 }
 
 void GridLowering::emit_slot(int stage, Scope& element, Partials& partials) {

@@ -25,6 +25,7 @@ const bool environment_is_set = [] {
   setenv("CERMET_CUDA_PTX", "1", 1);
   setenv("CERMET_CUDA_EXACT", "1", 1);
   setenv("FAKECUDA_DEVICES", "2", 1);
+  setenv("FAKECUDA_CC", "90,80", 1);
   if (!std::getenv("FAKECUDA_SCHEDULE")) setenv("FAKECUDA_SCHEDULE", "random:7", 1);
   return true;
 }();

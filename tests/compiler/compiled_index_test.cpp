@@ -24,8 +24,7 @@ HostArray indices(const Shape& shape, int64_t extent, uint64_t seed) {
 // The text of the Error that running the graph throws.
 std::string error_of(const Value& result, const std::vector<HostArray>& parameters,
                      const std::string& target) {
-  return message_of<Error>(
-      [&] { run_compiled(engine_for(target), graph_over({result}), parameters); });
+  return message_of<Error>([&] { run_on(target, graph_over({result}), parameters); });
 }
 
 }  // namespace

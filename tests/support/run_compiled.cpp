@@ -13,6 +13,8 @@
 #include "ir/element.h"
 #include "ir/interpreter.h"
 #include "ir/text.h"
+#include "runtime/devices.h"
+#include "runtime/gpu_engine.h"
 #include "support/catch.h"
 
 namespace cermet::test {
@@ -22,6 +24,12 @@ using ir::Value;
 
 const std::vector<std::string>& target_names() {
   static const std::vector<std::string> names = [] {
+#ifdef FAKECUDA_LIBRARY
+    setenv("CERMET_CUDA_DRIVER", FAKECUDA_LIBRARY, 1);
+    setenv("CERMET_CUDA_PTX", "1", 1);
+    setenv("CERMET_CUDA_EXACT", "1", 1);
+    return std::vector<std::string>{"cuda"};
+#endif
     const int widest = compiler::target("host").vector_bytes;
     std::vector<std::string> out;
     for (const char* name : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
@@ -46,33 +54,64 @@ runtime::Engine& engine_for(const std::string& target, int threads) {
   return *engine;
 }
 
+namespace {
+
+// Borrowed, so that no node remembers its value and the next target computes it again.
+Value host_data(runtime::Engine& engine, const HostArray& array) {
+  const runtime::Buffer buffer = engine.allocator().allocate(array.dtype, array.shape);
+  std::copy(array.bytes.begin(), array.bytes.end(), static_cast<std::byte*>(buffer.data()));
+  return ir::data(std::make_shared<const runtime::BufferStorage>(buffer, true), array.dtype,
+                  array.shape);
+}
+
+ir::Graph bound_to(const ir::Graph& graph, const std::vector<Value>& inputs) {
+  return ir::rewrite(graph, [&](const ir::Node& node, std::span<const Value>) -> Value {
+    if (node.op != ir::Op::Parameter) return {};
+    return inputs[size_t(node.as<ir::ParameterAttr>().slot)];
+  });
+}
+
+std::vector<HostArray> run_on_gpu(const ir::Graph& graph, std::span<const HostArray> parameters) {
+  runtime::GpuEngine& engine = runtime::gpu_engine(0);
+  std::vector<Value> inputs;
+  for (const HostArray& array : parameters) {
+    const Value host = host_data(engine_for("x86-64-v2"), array);
+    inputs.push_back(ir::data(engine.upload(*host->as<ir::DataAttr>().storage, array.bytes.size()),
+                              array.dtype, array.shape));
+  }
+  const auto storages = engine.realize(bound_to(graph, inputs).results);
+  std::vector<HostArray> out;
+  for (size_t i = 0; i < storages.size(); ++i) {
+    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape);
+    runtime::read_elements(*storages[i], out.back().bytes.size(), out.back().bytes.data());
+  }
+  return out;
+}
+
+}  // namespace
+
 std::vector<HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& graph,
                                     std::span<const HostArray> parameters) {
   std::vector<Value> inputs;
-  for (const HostArray& array : parameters) {
-    const runtime::Buffer buffer = engine.allocator().allocate(array.dtype, array.shape);
-    std::copy(array.bytes.begin(), array.bytes.end(), static_cast<std::byte*>(buffer.data()));
-    // Borrowed, so that no node remembers its value and the next target computes it again.
-    const auto storage = std::make_shared<const runtime::BufferStorage>(buffer, true);
-    inputs.push_back(ir::data(storage, array.dtype, array.shape));
-  }
-  const ir::Graph bound =
-      ir::rewrite(graph, [&](const ir::Node& node, std::span<const Value>) -> Value {
-        if (node.op != ir::Op::Parameter) return {};
-        return inputs[size_t(node.as<ir::ParameterAttr>().slot)];
-      });
-  const auto buffers = engine.realize(bound.results);
+  for (const HostArray& array : parameters) inputs.push_back(host_data(engine, array));
+  const auto buffers = engine.realize(bound_to(graph, inputs).results);
   std::vector<HostArray> out;
   for (size_t i = 0; i < buffers.size(); ++i)
     out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape, buffers[i]->buffer().data());
   return out;
 }
 
+std::vector<HostArray> run_on(const std::string& target, const ir::Graph& graph,
+                              std::span<const HostArray> parameters) {
+  return target == "cuda" ? run_on_gpu(graph, parameters)
+                          : run_compiled(engine_for(target), graph, parameters);
+}
+
 void check_compiled(const ir::Graph& graph, std::span<const HostArray> parameters,
                     const Tolerance& tolerance, const std::vector<std::string>& targets) {
   const std::vector<HostArray> expected = ir::interpret(graph, parameters);
   for (const std::string& target : targets) {
-    const std::vector<HostArray> got = run_compiled(engine_for(target), graph, parameters);
+    const std::vector<HostArray> got = run_on(target, graph, parameters);
     REQUIRE(got.size() == expected.size());
     for (size_t i = 0; i < got.size(); ++i) {
       const auto wrong = difference(got[i], expected[i], tolerance);

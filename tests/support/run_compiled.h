@@ -13,7 +13,8 @@
 
 namespace cermet::test {
 
-// Names for compiler::target() of what this machine can run; "host" is the last.
+// Names for compiler::target() of what this machine can run; "host" is the last. In programs built
+// with FAKECUDA_LIBRARY it is "cuda" alone: the first GPU of that driver.
 const std::vector<std::string>& target_names();
 
 // One engine for each target and number of threads, without a disk cache. Kept for the whole
@@ -23,6 +24,10 @@ runtime::Engine& engine_for(const std::string& target, int threads = 1);
 // The results of the graph for these parameters, all computed as one program.
 std::vector<ir::HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& graph,
                                         std::span<const ir::HostArray> parameters);
+
+// The same on a target of target_names().
+std::vector<ir::HostArray> run_on(const std::string& target, const ir::Graph& graph,
+                                  std::span<const ir::HostArray> parameters);
 
 // Runs the graph on all targets, or the ones given, and compares with the interpreter.
 void check_compiled(const ir::Graph& graph, std::span<const ir::HostArray> parameters,
