@@ -10,7 +10,6 @@
 #include "support/catch.h"
 
 using namespace cermet::fakecuda;
-using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
