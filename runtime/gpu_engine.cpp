@@ -12,7 +12,7 @@
 #include "compiler/cuda/print.h"
 #include "compiler/cuda/sort.h"
 #include "compiler/loops_text.h"
-#include "ir/check.h"
+#include "runtime/cuda/graph.h"
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
@@ -22,6 +22,10 @@ using compiler::KernelBuffer;
 
 // A process that never stops meeting new programs forgets old ones.
 constexpr size_t plan_limit = 4096, kernel_limit = 16384;
+
+// A training step finds its buffers at a few sets of addresses in turn.
+constexpr size_t most_replays = 4;
+constexpr size_t least_replayed = 2;  // launches; a single one costs no less as a graph
 
 // {code or 0, value}: see loops::Opcode::Report. Every report of a program has a code of its own
 // kernel only, so kernels that can report have a cell each.
@@ -37,13 +41,24 @@ struct GpuEngine::Plan {
   compiler::Program program;
   std::vector<cuda::Function> kernels;  // by launch
   std::vector<size_t> reporting;        // launches that can report, each with an error cell
+  bool replayable = false;              // launches of kernels with their arguments, nothing else
+
+  struct Replay {
+    std::vector<cuda::Address> addresses;  // of the buffers, and of the error cells
+    cuda::Graph graph;
+  };
+  mutable std::mutex mutex;  // guards what follows
+  mutable int64_t runs = 0;
+  mutable std::vector<Replay> replays;
+  mutable size_t oldest = 0;  // of replays
 };
 
 GpuEngine::GpuEngine(cuda::Device& device, EngineOptions options)
     : device_(device),
       target_(compiler::cuda_target(device.facts().compute_capability)),
       ptx_only_(std::getenv("CERMET_CUDA_PTX") != nullptr),
-      disk_cache_(options.cache_directory, options.cache_bytes) {}
+      disk_cache_(options.cache_directory, options.cache_bytes),
+      recorder_(device.card()) {}
 
 GpuEngine::~GpuEngine() = default;
 
@@ -66,6 +81,10 @@ std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& reques
   const std::vector<compiler::Program::Launch>& launches = plan->program.launches;
   for (size_t i = 0; i < launches.size(); ++i)
     if (!launches[i].kernel.reports.empty()) plan->reporting.push_back(i);
+  plan->replayable = launches.size() >= least_replayed;
+  for (const auto& launch : launches)
+    plan->replayable &= launch.kind == compiler::Kernel::Kind::Fused &&
+                        !compiler::arguments_in_memory(launch.kernel.function);
   plan->kernels = kernels_for(plan->program);
   std::lock_guard lock(mutex_);
   if (plans_.size() >= plan_limit) plans_.clear();
@@ -213,15 +232,7 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
   const cuda::DeviceBuffer errors = device_.allocate(cells * error_cell_bytes);
   if (!plan->reporting.empty())
     cuda::fill(errors.address(), std::byte(0), cells * error_cell_bytes, device_.stream());
-  for (size_t i = 0, cell = 0; i < program.launches.size(); ++i) {
-    const compiler::LoweredKernel& kernel = program.launches[i].kernel;
-    if (program.launches[i].kind == compiler::Kernel::Kind::Sort) {
-      sort(program.launches[i], plan->kernels[i], memory);
-      continue;
-    }
-    const size_t mine = kernel.reports.empty() ? 0 : cell++;
-    launch(kernel, plan->kernels[i], memory, errors.address() + mine * error_cell_bytes);
-  }
+  run(*plan, memory, errors.address());
   check_reports(*plan, errors.address());
   {
     std::lock_guard lock(mutex_);
@@ -238,8 +249,49 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
   return out;
 }
 
+void GpuEngine::run(const Plan& plan, std::span<const cuda::Address> buffers,
+                    cuda::Address error_cells) {
+  std::unique_lock lock(plan.mutex);
+  if (!plan.replayable || plan.runs++ == 0) {
+    lock.unlock();
+    return launch_all(plan, buffers, error_cells, device_.stream());
+  }
+  std::vector<cuda::Address> addresses(buffers.begin(), buffers.end());
+  addresses.push_back(error_cells);
+  auto replay = std::ranges::find(plan.replays, addresses, &Plan::Replay::addresses);
+  if (replay == plan.replays.end()) {
+    std::lock_guard recording(recording_);
+    const auto work = [&] { launch_all(plan, buffers, error_cells, recorder_); };
+    if (plan.replays.size() < most_replays) {
+      plan.replays.push_back({std::move(addresses), cuda::Graph::capture(recorder_, work)});
+      replay = plan.replays.end() - 1;
+    } else {
+      replay = plan.replays.begin() + int64_t(plan.oldest++ % most_replays);
+      replay->addresses.clear();  // of no use if recording fails
+      replay->graph.recapture(recorder_, work);
+      replay->addresses = std::move(addresses);
+    }
+  }
+  replay->graph.launch(device_.stream());
+}
+
+void GpuEngine::launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
+                           cuda::Address error_cells, const cuda::Stream& stream) {
+  const auto& launches = plan.program.launches;
+  for (size_t i = 0, cell = 0; i < launches.size(); ++i) {
+    const compiler::LoweredKernel& kernel = launches[i].kernel;
+    if (launches[i].kind == compiler::Kernel::Kind::Sort) {
+      sort(launches[i], plan.kernels[i], buffers);
+      continue;
+    }
+    const size_t mine = kernel.reports.empty() ? 0 : cell++;
+    launch(kernel, plan.kernels[i], buffers, error_cells + mine * error_cell_bytes, stream);
+  }
+}
+
 void GpuEngine::launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
-                       std::span<const cuda::Address> buffers, cuda::Address error_cell) {
+                       std::span<const cuda::Address> buffers, cuda::Address error_cell,
+                       const cuda::Stream& stream) {
   if (kernel.range <= 0) return;
   cuda::Arguments arguments;
   for (int32_t b : kernel.buffers) arguments.add(buffers[size_t(b)]);
@@ -256,7 +308,7 @@ void GpuEngine::launch(const compiler::LoweredKernel& kernel, const cuda::Functi
   shape.grid[0] = kernel.range;
   shape.block[0] = kernel.function.threads;
   shape.shared_bytes = kernel.scratch_bytes;
-  function.launch(device_.stream(), shape, arguments.bytes());
+  function.launch(stream, shape, arguments.bytes());
 }
 
 // Merges until one run is left, to and fro between the result and memory of its own; see

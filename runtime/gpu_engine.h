@@ -4,9 +4,12 @@
 //   1. request, plan   as on the CPU (runtime/engine.h), for the GPU's own target
 //   2. kernels         those of a plan that are not known yet are compiled as one program, since
 //                      NVRTC compiles one program at a time; looked up on disk by its text
-//   3. run             one arena for temporaries, buffers for results, launches in order on the
-//                      device's stream. Nothing waits for the GPU, unless a kernel can report an
-//                      index out of range: that is an error of this call
+//   3. run             a plan that comes again is recorded as a graph of the driver's, which is
+//   given
+//                      to the GPU as one: for the same addresses it is replayed, for others it is
+//                      recorded anew. One arena for temporaries, buffers for results, launches in
+//                      order on the device's stream. Nothing waits for the GPU, unless a kernel can
+//                      report an index out of range: that is an error of this call
 //
 // The driver gets machine code, or PTX where it takes no machine code, as checkers behind the
 // driver's interface do; with CERMET_CUDA_PTX=1 only PTX.
@@ -55,8 +58,12 @@ class GpuEngine {
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
   cuda::Module compile(const std::string& source);
   std::string image_of(const std::string& source, bool cubin);
+  void run(const Plan& plan, std::span<const cuda::Address> buffers, cuda::Address error_cells);
+  void launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
+                  cuda::Address error_cells, const cuda::Stream& stream);
   void launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
-              std::span<const cuda::Address> buffers, cuda::Address error_cell);
+              std::span<const cuda::Address> buffers, cuda::Address error_cell,
+              const cuda::Stream& stream);
   void sort(const compiler::Program::Launch& launch, const cuda::Function& function,
             std::span<const cuda::Address> buffers);
   void check_reports(const Plan& plan, cuda::Address error_cell);
@@ -65,6 +72,8 @@ class GpuEngine {
   const compiler::Target target_;
   const bool ptx_only_;
   DiskCache disk_cache_;
+  std::mutex recording_;  // held while the recorder is used
+  const cuda::Stream recorder_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;  // by signature
   std::unordered_map<std::string, cuda::Function> kernels_;             // by loop text

@@ -9,6 +9,9 @@
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "fakecuda/fakecuda.h"
+#include "ir/build.h"
+#include "runtime/gpu_engine.h"
+#include "runtime/tensor_state.h"
 #include "support/cuda.h"
 #include "support/paths.h"
 #include "tools/examples/training.h"
@@ -133,6 +136,30 @@ TEST_CASE("cuda: an index out of range is the caller's error, and the GPU goes o
   CHECK_ERROR(x.index_select(0, ct::tensor({3, 11}, "cuda")).realize(), "index 11", "10 elements");
   CHECK(x.index_select(0, ct::tensor({3, 9}, "cuda")).to_vector<int64_t>() ==
         std::vector<int64_t>{3, 9});
+  expect_clean();
+}
+
+TEST_CASE("cuda: a plan that comes again is one graph") {
+  CERMET_NEEDS_NVRTC();
+  // With the caching allocator buffers are found where they were.
+  ct::runtime::cuda::Devices devices(ct::runtime::cuda::driver(), {});
+  ct::runtime::GpuEngine engine(devices.at(0));
+  const auto step = [&](float number) {
+    const ct::Tensor x = ct::tensor({number, 1, 2, 3});
+    const auto there = engine.upload(*x.realize().state()->cell()->elements(), 16);
+    const ct::ir::Value v = ct::ir::data(there, ct::DType::F32, {4});
+    const ct::ir::Value sum = ct::ir::reduce(ct::ir::Combine::Sum, v, ct::Dims{0});
+    const ct::ir::Value results[] = {ct::ir::barrier(v + v) * v, ct::ir::barrier(sum) + sum};
+    const auto out = engine.realize(results);
+    float total = 0;
+    engine.device().copy_to_host(std::as_writable_bytes(std::span(&total, 1)),
+                                 out[1]->buffer().address());
+    CHECK(total == 2 * (number + 6));
+  };
+  for (int i = 0; i < 10; ++i) step(float(i));
+  CHECK(engine.stats().plan_misses == 1);
+  CHECK(counters().graph_launches >= 9);
+  CHECK(counters().graph_instantiations <= 4);
   expect_clean();
 }
 
