@@ -156,6 +156,8 @@ struct Function {
   int32_t threads = 0;         // of a block; 0: a function for the CPU
   // GPU: the width that was proven to hold every index (compiler/index_width.h); 0: none was.
   int32_t index_bits = 0;
+  // GPU: how many blocks shall fit on one multiprocessor, which limits the registers of a thread.
+  int32_t resident = 1;
   std::vector<Buffer> buffers;
   std::vector<Instruction> instructions;
   std::vector<Block> blocks;  // blocks[0] is the kernel's body

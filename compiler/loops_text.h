@@ -18,7 +18,8 @@
 // The grammar; a statement is one line, `#` starts a comment that ends with the line.
 //
 //   text      = "loops" "1" line-end "kernel" "arguments" "=" int
-//               ["threads" "=" int "index_bits" "=" int] "{" line-end
+//               ["threads" "=" int "index_bits" "=" int] ["resident" "=" int] "{"
+//               line-end
 //               {buffer line-end} {statement line-end} "}"
 //   buffer    = "buffer" dtype place ["written"] ["shared"]     numbered b0, b1, ...
 //   place     = "argument" int | "scratch" ref | "local" int    which; offset; elements

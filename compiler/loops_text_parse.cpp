@@ -103,6 +103,10 @@ class Parser : private ir::Scanner {
       expect('=');
       f_.index_bits = integer<int32_t>("the width of an index");
     }
+    if (accept("resident")) {
+      expect('=');
+      f_.resident = integer<int32_t>("the number of blocks at once");
+    }
     expect('{');
     expect_line_end();
     open_block();

@@ -62,6 +62,7 @@ class Printer : private ir::TextWriter {
     assign_numbers();
     add("loops 1\nkernel arguments={} ", f_.argument_count);
     if (f_.threads != 0) add("threads={} index_bits={} ", f_.threads, f_.index_bits);
+    if (f_.resident != 1) add("resident={} ", f_.resident);
     out_ += "{\n";
     for (const Buffer& b : f_.buffers) buffer(b);
     size_t depth = 1;

@@ -85,6 +85,8 @@ class Verifier {
     if (f_.threads < 0 || f_.threads > most_threads) wrong("{} threads in a block", f_.threads);
     if (f_.index_bits != 0 && f_.index_bits != 32 && f_.index_bits != 64)
       wrong("indices of {} bits", f_.index_bits);
+    if (f_.resident < 1 || int64_t(f_.resident) * f_.threads > most_resident_threads)
+      wrong("{} blocks of {} threads at once", f_.resident, f_.threads);
     if (f_.blocks.empty()) {
       wrong("there is no block");
       return std::move(wrong_);

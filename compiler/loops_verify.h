@@ -15,6 +15,7 @@ inline constexpr int64_t most_local_bytes = 64 << 10;
 // For and If, one inside the other.
 inline constexpr int most_nested = 64;
 inline constexpr int most_threads = 1024;  // of a block, on every GPU since compute capability 2.0
+inline constexpr int most_resident_threads = 1024;  // of a multiprocessor, on every GPU
 inline constexpr int warp_threads = 32;
 
 // One text for each violation; none if the function is well formed. Never throws and reads nothing

@@ -26,6 +26,7 @@
 
 #include <fmt/format.h>
 
+#include "compiler/contract_groups.h"
 #include "compiler/elementwise.h"
 #include "compiler/lower_scope.h"
 #include "ir/check.h"
@@ -35,68 +36,6 @@ namespace {
 
 using loops::Ref;
 using Kind = Expr::Kind;
-
-struct Groups {
-  std::vector<int64_t> batch, rows, columns, inner;  // axes of the space
-  int32_t contract = -1, left = -1, right = -1;      // expressions; left goes with rows
-};
-
-// Which axes of the space each expression varies along, as bits.
-std::vector<uint64_t> dependences(const Kernel& kernel) {
-  std::vector<uint64_t> out(kernel.exprs.size(), 0);
-  for (size_t i = 0; i < kernel.exprs.size(); ++i) {
-    const Expr& e = kernel.exprs[i];
-    for (int32_t operand : e.operands) out[i] |= out[size_t(operand)];
-    if (!e.map) continue;
-    const ir::StridedMap& m = e.map->levels()[0];
-    for (size_t d = 0; d < m.shape.size(); ++d)
-      if (m.strides[d] != 0 || m.begin[d] != 0 || m.end[d] != m.shape[d])
-        out[i] |= uint64_t(1) << d;
-  }
-  return out;
-}
-
-Groups find_groups(const Kernel& kernel) {
-  Groups g;
-  for (size_t i = 0; i < kernel.exprs.size(); ++i)
-    if (kernel.exprs[i].kind == Kind::Contract) {
-      CERMET_CHECK(g.contract < 0, "kernel {} has two contractions", kernel.name);
-      g.contract = int32_t(i);
-    }
-  CERMET_CHECK(g.contract >= 0, "kernel {} has no contraction", kernel.name);
-  g.left = kernel.exprs[size_t(g.contract)].operands[0];
-  g.right = kernel.exprs[size_t(g.contract)].operands[1];
-  const auto varies = dependences(kernel);
-  // Columns are the side in which the stores are contiguous.
-  for (const KernelStore& s : kernel.stores)
-    for (size_t d = 0; d < kernel.outer.size(); ++d)
-      if (s.map.strides[d] == 1 && kernel.outer[d] > 1) {
-        const bool in_left = varies[size_t(g.left)] >> d & 1,
-                   in_right = varies[size_t(g.right)] >> d & 1;
-        if (in_left && !in_right) std::swap(g.left, g.right);
-        if (in_left != in_right) goto decided;
-      }
-decided:
-  for (size_t d = 0; d < kernel.outer.size(); ++d) {
-    const bool in_left = varies[size_t(g.left)] >> d & 1,
-               in_right = varies[size_t(g.right)] >> d & 1;
-    if (in_left && in_right)
-      g.batch.push_back(int64_t(d));
-    else
-      (in_right ? g.columns : g.rows).push_back(int64_t(d));
-  }
-  for (size_t d = 0; d < kernel.inner.size(); ++d)
-    g.inner.push_back(int64_t(kernel.outer.size() + d));
-  return g;
-}
-
-int64_t extent_of(const Kernel& kernel, const std::vector<int64_t>& axes) {
-  int64_t out = 1;
-  for (int64_t d : axes)
-    out *= d < int64_t(kernel.outer.size()) ? kernel.outer[size_t(d)]
-                                            : kernel.inner[size_t(d) - kernel.outer.size()];
-  return out;
-}
 
 constexpr double least_used = 0.75;  // of the lanes of a line
 
@@ -111,7 +50,7 @@ class ContractLowering {
         out_(out),
         w_(kernel, program, target, out),
         b_(w_.builder()),
-        g_(find_groups(kernel)),
+        g_(contract_groups(kernel)),
         contract_(kernel.exprs[size_t(g_.contract)]) {
     dtype_ = held(kernel.exprs[size_t(contract_.operands[0])].dtype);
   }
@@ -149,7 +88,7 @@ class ContractLowering {
   LoweredKernel& out_;
   KernelWriter w_;
   loops::Builder& b_;
-  Groups g_;
+  ContractGroups g_;
   const Expr& contract_;
   DType dtype_;  // in which sums are held
   int lanes_ = 1;
@@ -168,7 +107,7 @@ void ContractLowering::plan_sizes() {
   columns_.axes = g_.columns, columns_.expr = g_.right;
   rows_.panel = target_.vector_bytes == 64 ? 8 : target_.vector_bytes == 32 ? 6 : 4;
   columns_.panel = 2 * lanes_;
-  for (Side* side : {&rows_, &columns_}) side->extent = extent_of(kernel_, side->axes);
+  for (Side* side : {&rows_, &columns_}) side->extent = extent_along(kernel_, side->axes);
   if (columns_.axes.size() > 1 && target_.masked_memory) {
     const int64_t last = w_.space()[size_t(columns_.axes.back())];
     columns_.line = round_up(last, lanes_);
@@ -211,7 +150,7 @@ void ContractLowering::plan_scratch() {
 void ContractLowering::run() {
   plan_sizes();
   plan_scratch();
-  const int64_t batches = extent_of(kernel_, g_.batch);
+  const int64_t batches = extent_along(kernel_, g_.batch);
   const int64_t row_tiles = (rows_.extent + rows_.tile - 1) / rows_.tile;
   const int64_t column_tiles = (columns_.extent + columns_.tile - 1) / columns_.tile;
   out_.range = batches * row_tiles * column_tiles;
@@ -432,8 +371,8 @@ void ContractLowering::epilogue(const std::vector<Ref>& at) {
 }  // namespace
 
 bool worth_blocking(const Kernel& kernel) {
-  const Groups g = find_groups(kernel);
-  const int64_t rows = extent_of(kernel, g.rows), columns = extent_of(kernel, g.columns);
+  const ContractGroups g = contract_groups(kernel);
+  const int64_t rows = extent_along(kernel, g.rows), columns = extent_along(kernel, g.columns);
   return rows >= 4 && columns >= 4 && numel(kernel.inner) >= 4;
 }
 

@@ -128,7 +128,7 @@ class Printer {
   }
 
   void signature() {
-    add("extern \"C\" __global__ void __launch_bounds__({}, 1) {}(", f_.threads, name_);
+    add("extern \"C\" __global__ void __launch_bounds__({}, {}) {}(", f_.threads, f_.resident, name_);
     std::string before;
     const auto parameter = [&](const std::string& text) {
       add("{}{}", before, text);

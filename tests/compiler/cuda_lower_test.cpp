@@ -132,6 +132,38 @@ TEST_CASE("cuda lower: softmax and layer norm read their rows once") {
   }
 }
 
+TEST_CASE("cuda lower: tiles of every size and dtype need no spills") {
+  CERMET_NEEDS_NVRTC();
+  for (const int compute : {75, 80, 86, 89, 90, 120})
+    for (const DType dtype : {DType::F32, DType::F64, DType::F16, DType::I32, DType::I64})
+      for (const auto& [m, n] :
+           {std::pair<int64_t, int64_t>{2048, 2048}, {1000, 70}, {33, 4000}, {64, 64}}) {
+        if (compute != 90 && (dtype != DType::F32 || n == 64)) continue;
+        INFO("sm_" << compute << " " << name(dtype) << " " << m << "x" << n);
+        const auto program =
+            lowered({dot(param(0, {1, m, 256}, dtype), param(1, {1, 256, n}, dtype))}, compute);
+        const compiler::CudaObject object = compiled(program, compute);
+        CHECK(object.log == "");
+        REQUIRE(object.kernels.size() == 1);
+        CHECK(object.kernels[0].stack_bytes == 0);
+        CHECK(object.kernels[0].spill_store_bytes == 0);
+        CHECK(object.kernels[0].spill_load_bytes == 0);
+      }
+}
+
+TEST_CASE("cuda lower: an exact product reads 16 bytes at once, and two blocks fit") {
+  CERMET_NEEDS_NVRTC();
+  const auto program = lowered({dot(param(0, {1, 2048, 512}), param(1, {1, 512, 2048}))});
+  REQUIRE(program.launches.size() == 1);
+  const test::SassCensus found = census(program);
+  INFO(found.text());
+  CHECK(found["FFMA"] == 8 * 64);
+  CHECK(found["LDS.128"] >= 8 * 4);
+  CHECK(found["LDG.32"] == 0);
+  CHECK(found["STG.128"] >= 4);
+  CHECK(compiled(program).kernels.at(0).registers <= 128);
+}
+
 TEST_CASE("cuda lower: indices have 32 bits where that is proven to be enough") {
   const auto bits = [](const Shape& shape) {
     const auto program = lowered({param(0, shape) * 2.0 + 1.5});

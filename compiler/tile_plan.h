@@ -1,0 +1,71 @@
+#pragma once
+// How a contraction is laid out over the blocks and threads of a GPU: decided before anything is
+// written, from the kernel and this shape alone.
+//
+// A block computes a tile of rows x columns of one batch element. It walks k in steps of `depth`:
+// the operands of a step are read once by all threads together and kept in shared memory, from
+// which every thread takes what its sums need. There are two such steps in shared memory, so that
+// one is filled while the other is used.
+//
+// A warp has a part of the tile, 4 x 8 threads of `thread_rows` x `thread_columns` sums each. A
+// thread's rows (and columns) are chunks of 16 bytes, which lie so far apart that the chunks of
+// neighbouring threads are neighbours in memory.
+//
+// The finished tile goes through shared memory, a slab of rows at a time, to the epilogue, whose
+// threads follow each other along the columns.
+
+#include "compiler/contract_groups.h"
+#include "compiler/program.h"
+
+namespace cermet::compiler {
+
+// One operand: which part of it a block needs in a step, and how that is read.
+struct TileSide {
+  std::vector<int64_t> axes;  // of the space; the last runs fastest
+  int32_t expr = -1;
+  int64_t extent = 1;         // of all its axes
+  int64_t tile = 1;           // of them, what a block has
+  bool along_inner = false;   // what is read together follows along k, not along the axes
+  int lanes = 1;              // elements that a thread reads at once
+  int64_t line = 1;           // shared memory is [depth][line]
+  int64_t shared_offset = 0;  // bytes
+};
+
+struct TilePlan {
+  ContractGroups groups;
+  DType dtype;  // of sums
+  int64_t batches = 1;
+  TileSide rows, columns;
+  int64_t inner = 1;  // extent of k
+  int64_t depth = 8;  // of a step
+  int64_t chunk = 4;  // elements of 16 bytes (of smaller elements: 4)
+  int64_t thread_rows = 1, thread_columns = 1;
+  int64_t warps_down = 1, warps_across = 1;
+  int64_t slabs = 1;       // in which the tile goes to the epilogue
+  int64_t slab_line = 1;   // elements of a row of a slab in shared memory
+  int epilogue_axis = -1;  // of the space, along which the epilogue has lanes
+  int epilogue_lanes = 1;
+  int64_t shared_bytes = 0;
+  int32_t resident = 1;  // blocks of a multiprocessor
+
+  static constexpr int64_t warp = 32;
+  static constexpr int64_t threads_down = 4, threads_across = 8;  // of a warp
+  int64_t threads() const { return warps_down * warps_across * warp; }
+  int64_t row_tiles() const { return (rows.extent + rows.tile - 1) / rows.tile; }
+  int64_t column_tiles() const { return (columns.extent + columns.tile - 1) / columns.tile; }
+  int64_t blocks() const { return batches * row_tiles() * column_tiles(); }
+  int64_t steps() const { return (inner + depth - 1) / depth; }
+  int64_t slab_rows() const { return rows.tile / slabs; }
+};
+
+// Whether tiles are worth it for this kernel: with few rows, columns or terms most of a tile would
+// be idle, and a row program reads as little.
+bool worth_tiling(const Kernel& kernel);
+
+// Of a kernel with exactly one Contract.
+TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Target& target);
+
+// Whether whole vectors along `axis` of what this map reaches begin at multiples of the lanes.
+bool aligned_along(const ir::StridedMap& map, size_t axis, int64_t lanes);
+
+}  // namespace cermet::compiler

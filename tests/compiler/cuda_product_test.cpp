@@ -1,0 +1,205 @@
+// Matrix products and convolutions in tiles on a GPU, run on the PTX interpreter: what they
+// compute, at sizes around those of tiles and steps, and how they use memory.
+
+#include <fmt/format.h>
+
+#include "compiler/run_ptx.h"
+#include "ir/build.h"
+#include "ir/interpreter.h"
+#include "support/cuda.h"
+#include "support/run_compiled.h"
+
+using namespace cermet;
+using namespace cermet::ir;
+using namespace cermet::test;
+
+namespace {
+
+std::vector<HostArray> operands(const Graph& graph) {
+  std::vector<HostArray> out;
+  for (const Value& p : graph.parameters)
+    out.push_back(numbers_between(p->dtype, p->shape, is_unsigned(p->dtype) ? 0 : -2,
+                                  is_float(p->dtype) ? 2 : 50, 1 + out.size()));
+  return out;
+}
+
+// Of a sum of products of numbers below 2, and a few roundings after it.
+Tolerance product_of(DType dtype, int64_t terms) {
+  if (!is_float(dtype)) return {};
+  Tolerance out = sum_tolerance(dtype, terms, 4 * double(terms));
+  if (size_of(dtype) == 2) out.ulps = 2;  // two roundings may go different ways
+  return out;
+}
+
+PtxRun check(std::vector<Value> results, const Tolerance& tolerance, int compute = 90,
+             uint64_t seed = 0) {
+  const Graph graph = graph_over(std::move(results));
+  const std::vector<HostArray> parameters = operands(graph);
+  PtxRun run = run_ptx(graph, parameters, compute, seed);
+  CHECK(run.violations == "");
+  CHECK(run.report == "");
+  const std::vector<HostArray> expected = interpret(graph, parameters);
+  REQUIRE(run.results.size() == expected.size());
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (const auto wrong = difference(run.results[i], expected[i], tolerance))
+      FAIL_CHECK("result " << i << ": " << *wrong);
+  return run;
+}
+
+PtxRun check_dot(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k, int compute = 90,
+                 uint64_t seed = 0) {
+  INFO(fmt::format("{} {} x {}x{}x{}, sm_{}", name(dtype), batch, m, n, k, compute));
+  return check({dot(parameter(0, dtype, {batch, m, k}), parameter(1, dtype, {batch, k, n}))},
+               product_of(dtype, k), compute, seed);
+}
+
+}  // namespace
+
+TEST_CASE("cuda product: sizes around tiles and steps") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 0;
+  for (const auto& [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{16, 16, 8},
+                                {17, 16, 9},
+                                {16, 33, 15},
+                                {32, 32, 16},
+                                {31, 65, 17},
+                                {64, 64, 64},
+                                {130, 20, 24},
+                                {20, 260, 12},
+                                {129, 129, 40}}) {
+    ++seed;
+    check_dot(DType::F32, 1 + int64_t(seed) % 2, m, n, k, std::array{80, 90, 120}[seed % 3], seed);
+  }
+  // None of these is worth a tile.
+  check_dot(DType::F32, 1, 1, 40, 33);
+  check_dot(DType::F32, 1, 40, 3, 33);
+  check_dot(DType::F32, 1, 40, 40, 1);
+  check_dot(DType::F32, 1, 40, 40, 0);
+  check_dot(DType::F32, 0, 40, 40, 8);
+}
+
+TEST_CASE("cuda product: every dtype") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 10;
+  for (DType dtype : all_dtypes) {
+    if (is_bool(dtype)) continue;
+    for (const int compute : {75, 90}) {
+      check_dot(dtype, 1, 32, 48, 32, compute, ++seed);
+      check_dot(dtype, 2, 19, 35, 21, compute, ++seed);
+    }
+  }
+}
+
+TEST_CASE("cuda product: views of operands and of the result") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 50;
+  for (DType dtype : {DType::F32, DType::F64, DType::I16, DType::BF16}) {
+    const int64_t m = 18, n = 36, k = 25;
+    const Shape shapes[] = {{1, k, m}, {1, n, 2 * k + 1}, {1, 1, k}, {1, m - 1, k - 2}, {1, k, n}};
+    std::vector<Value> p;
+    for (size_t i = 0; i < std::size(shapes); ++i)
+      p.push_back(parameter(int64_t(i), dtype, shapes[i]));
+    const Value turned = transpose(p[0], 1, 2);
+    const Value strided = transpose(slice(p[1], 2, 1, std::nullopt, 2), 1, 2);
+    const Value repeated = expand(p[2], Shape{1, m, k});
+    const Value padded = pad(pad(p[3], 1, 0, 1), 2, 1, 1);
+    const Value folded = reshape(transpose(p[0], 1, 2), Shape{1, k, m});
+    check({dot(turned, p[4]), dot(turned, strided), dot(repeated, strided), dot(padded, p[4]),
+           dot(transpose(folded, 1, 2), strided), dot(flip(turned, 2), flip(p[4], 2)),
+           transpose(dot(turned, p[4]), 1, 2), slice(dot(padded, strided), 2, 1, std::nullopt, 2)},
+          product_of(dtype, k), 90, ++seed);
+  }
+}
+
+TEST_CASE("cuda product: a prologue and an epilogue, with several results") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 70;
+  for (DType dtype : {DType::F32, DType::F64, DType::F16, DType::BF16, DType::I32})
+    for (const auto& [m, n, k] :
+         {std::tuple<int64_t, int64_t, int64_t>{32, 40, 16}, {33, 50, 20}}) {
+      const Shape shapes[] = {{2, m, k}, {2, k, n}, {n}, {2, m, 1}, {2, m, n}};
+      std::vector<Value> p;
+      for (size_t i = 0; i < std::size(shapes); ++i)
+        p.push_back(parameter(int64_t(i), dtype, shapes[i]));
+      const Value product = dot(p[0], p[1]);
+      const Value zero = constant(dtype, {}, 0.0);
+      std::vector<Value> out = {maximum(product + p[2], zero),
+                                product * p[3] - p[4],
+                                transpose(product + p[4], 1, 2),
+                                dot(p[0] * p[3], p[1] * p[2]),
+                                dot(maximum(p[0], zero), neg(p[1])) + p[2],
+                                cast(product, DType::F64),
+                                product};
+      if (is_float(dtype)) {
+        out.push_back(dot(tanh(p[0]), p[1] / 3.0));
+        // gelu of the biased product, a residual, and the product itself.
+        const Value biased = product + p[2];
+        out.push_back(biased * (tanh(biased * 0.7978845608) + 1.0) * 0.5 + p[4]);
+      }
+      Tolerance tolerance = product_of(dtype, 40 * k);
+      if (size_of(dtype) == 2) tolerance.absolute = 0.5, tolerance.relative = 3e-2;
+      INFO(name(dtype) << " " << m);
+      check(out, tolerance, 90, ++seed);
+    }
+}
+
+TEST_CASE("cuda product: a product with bias, activation and residual is one kernel") {
+  CERMET_NEEDS_NVRTC();
+  const Value x = parameter(0, DType::F32, {1, 48, 32}), w = parameter(1, DType::F32, {1, 32, 64});
+  const Value b = parameter(2, DType::F32, {64}), r = parameter(3, DType::F32, {1, 48, 64});
+  const Value biased = dot(maximum(x, constant(DType::F32, {}, 0.0)), w) + b;
+  const Value y = biased * (erf(biased * 0.70710678) + 1.0) * 0.5 + r;
+  const PtxRun run = check({y, biased}, {.relative = 1e-5, .absolute = 1e-4});
+  CHECK(run.launches == 1);
+}
+
+TEST_CASE("cuda product: convolutions with groups, strides, dilation and padding") {
+  CERMET_NEEDS_NVRTC();
+  struct Case {
+    int64_t groups, images, channels, out, height, width, window_h, window_w;
+    int64_t stride_h, stride_w, dilation_h, dilation_w, padding;
+  };
+  const Case cases[] = {
+      {1, 2, 3, 16, 9, 9, 3, 3, 1, 1, 1, 1, 1},    {1, 1, 4, 18, 12, 10, 3, 2, 2, 1, 1, 2, 0},
+      {2, 2, 2, 16, 8, 8, 3, 3, 2, 2, 1, 1, 1},    {1, 2, 16, 17, 6, 8, 1, 1, 1, 1, 1, 1, 0},
+      {1, 3, 16, 20, 14, 14, 3, 3, 1, 1, 1, 1, 1}, {1, 1, 2, 33, 4, 40, 4, 4, 1, 1, 1, 1, 0},
+      {1, 4, 1, 16, 12, 12, 5, 5, 1, 1, 1, 1, 2},
+  };
+  uint64_t seed = 90;
+  for (DType dtype : {DType::F32, DType::F16, DType::I32})
+    for (const Case& c : cases) {
+      if (dtype != DType::F32 && (&c - cases) % 3 != 1) continue;
+      INFO(name(dtype) << " case " << (&c - cases));
+      const Value x = parameter(0, dtype, {c.groups, c.images, c.channels, c.height, c.width});
+      const Value w = parameter(1, dtype, {c.groups, c.out, c.channels, c.window_h, c.window_w});
+      const Value b = parameter(2, dtype, {c.groups, 1, c.out, 1, 1});
+      const Value wide =
+          c.padding == 0 ? x : pad(pad(x, 3, c.padding, c.padding), 4, c.padding, c.padding);
+      const Value y = conv(wide, w, Dims{c.stride_h, c.stride_w}, Dims{c.dilation_h, c.dilation_w});
+      const int64_t terms = c.channels * c.window_h * c.window_w;
+      check({y, maximum(y + b, constant(dtype, {}, 0.0))}, product_of(dtype, 4 * terms), 90,
+            ++seed);
+    }
+}
+
+TEST_CASE("cuda product: the largest tile, without bank conflicts and with whole sectors") {
+  CERMET_NEEDS_NVRTC();
+  const int64_t m = 1408, n = 1536, k = 16;
+  const Value a = parameter(0, DType::F32, {1, m, k}), b = parameter(1, DType::F32, {1, k, n});
+  const PtxRun run = check({dot(a, b)}, product_of(DType::F32, k));
+  CHECK(run.launches == 1);
+  const uint64_t tiles = uint64_t(m / 128) * uint64_t(n / 128), steps = uint64_t(k / 8);
+  // Each of 8 warps reads two chunks of both operands for every k, then its part of the tile.
+  const uint64_t chunks = tiles * steps * 8 * 8 * 4, epilogue = tiles * 128 * 128 / 4 / 32;
+  CHECK(run.counters.shared_load_requests == chunks + epilogue);
+  CHECK(run.counters.shared_load_wavefronts == 4 * run.counters.shared_load_requests);
+  // Along the rows one float at a time goes into a line of its own, and no two to one bank; NVRTC
+  // leaves some of the other stores to the assembler to join.
+  const uint64_t left = tiles * (steps + 1) * 8 * 4;
+  const uint64_t wide = run.counters.count("st.shared.v4"),
+                 all = run.counters.shared_store_requests;
+  CHECK(run.counters.shared_store_wavefronts == left + 4 * (all - wide - left) + 4 * wide);
+  CHECK(run.counters.global_load_sectors == tiles * steps * 2 * 128 * 8 / 8);
+  CHECK(run.counters.global_store_sectors == uint64_t(m * n / 8));
+  CHECK(run.counters.count("fma.rn.f32") == uint64_t(m * n * k / 32));
+}
