@@ -3,21 +3,37 @@
 #include <fmt/format.h>
 
 #include "runtime/engine.h"
+#include "runtime/gpu_engine.h"
 
 namespace cermet {
 
 Statistics statistics() {
-  const runtime::EngineStats s = runtime::default_engine().stats();
-  const runtime::AllocatorStats m = runtime::default_engine().allocator().stats();
-  return {s.realizes,  s.launches, s.plan_hits,  s.plan_misses,  s.kernel_hits,
-          s.disk_hits, s.compiles, m.live_bytes, m.cached_bytes, m.peak_bytes};
+  Statistics out;
+  const auto add = [&](const runtime::EngineStats& s, const auto& memory) {
+    out.realizes += s.realizes, out.launches += s.launches;
+    out.plan_hits += s.plan_hits, out.plan_misses += s.plan_misses;
+    out.kernel_hits += s.kernel_hits, out.disk_hits += s.disk_hits, out.compiles += s.compiles;
+    out.live_bytes += memory.live_bytes, out.cached_bytes += memory.cached_bytes;
+    out.peak_bytes += memory.peak_bytes;
+  };
+  add(runtime::default_engine().stats(), runtime::default_engine().allocator().stats());
+  for (runtime::GpuEngine* gpu : runtime::gpu_engines())
+    add(gpu->stats(), gpu->device().memory().stats());
+  return out;
 }
-void reset_statistics() { runtime::default_engine().reset_stats(); }
+void reset_statistics() {
+  runtime::default_engine().reset_stats();
+  for (runtime::GpuEngine* gpu : runtime::gpu_engines()) gpu->reset_stats();
+}
 
 std::vector<Compile> compiles() {
   std::vector<Compile> out;
-  for (const runtime::CompileRecord& r : runtime::default_engine().compiles())
-    out.push_back({r.kernel, r.reason, r.milliseconds});
+  const auto add = [&](const std::vector<runtime::CompileRecord>& records) {
+    for (const runtime::CompileRecord& r : records)
+      out.push_back({r.kernel, r.reason, r.milliseconds});
+  };
+  add(runtime::default_engine().compiles());
+  for (runtime::GpuEngine* gpu : runtime::gpu_engines()) add(gpu->compiles());
   return out;
 }
 

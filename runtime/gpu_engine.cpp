@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 
@@ -21,7 +22,7 @@ namespace {
 using compiler::KernelBuffer;
 
 // A process that never stops meeting new programs forgets old ones.
-constexpr size_t plan_limit = 4096, kernel_limit = 16384;
+constexpr size_t plan_limit = 4096, kernel_limit = 16384, record_limit = 65536;
 
 // A training step finds its buffers at a few sets of addresses in turn.
 constexpr size_t most_replays = 4;
@@ -65,6 +66,16 @@ GpuEngine::~GpuEngine() = default;
 EngineStats GpuEngine::stats() const {
   std::lock_guard lock(mutex_);
   return stats_;
+}
+
+std::vector<CompileRecord> GpuEngine::compiles() const {
+  std::lock_guard lock(mutex_);
+  return records_;
+}
+void GpuEngine::reset_stats() {
+  std::lock_guard lock(mutex_);
+  stats_ = {};
+  records_.clear();
 }
 
 std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& request) {
@@ -118,14 +129,17 @@ std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& prog
     if (ours.contains(texts[i]) || std::ranges::count(missing_texts, texts[i]) > 0) continue;
     if (launch.kind == Kind::Sort) {
       const auto source = compiler::print_cuda_sort(sorted(launch), launch.descending, "k0");
-      ours.emplace(texts[i], compile(source).function("k0"));
+      ours.emplace(texts[i], compile(texts[i], source).function("k0"));
     } else {
       missing.push_back(&launch.kernel.function);
       missing_texts.push_back(texts[i]);
     }
   }
   if (!missing.empty()) {  // as one program, which is loaded as one module
-    const cuda::Module module = compile(compiler::print_cuda_unit(missing));
+    std::vector<std::string> names;
+    for (const auto* function : missing) names.push_back(function->name);
+    const cuda::Module module =
+        compile(fmt::format("{}", fmt::join(names, ", ")), compiler::print_cuda_unit(missing));
     for (size_t k = 0; k < missing.size(); ++k)
       ours.emplace(missing_texts[k], module.function(fmt::format("k{}", k)));
   }
@@ -136,9 +150,9 @@ std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& prog
   return out;
 }
 
-cuda::Module GpuEngine::compile(const std::string& source) {
+cuda::Module GpuEngine::compile(const std::string& kernels, const std::string& source) {
   const auto load = [&](bool cubin) {
-    const std::string image = image_of(source, cubin);
+    const std::string image = image_of(kernels, source, cubin);
     return cubin ? device_.load(bytes_of(image)) : cuda::Module::load(device_.card(), image);
   };
   if (ptx_only_) return load(false);
@@ -150,7 +164,7 @@ cuda::Module GpuEngine::compile(const std::string& source) {
 }
 
 // Machine code, or PTX, from the disk if it was compiled before.
-std::string GpuEngine::image_of(const std::string& source, bool cubin) {
+std::string GpuEngine::image_of(const std::string& kernels, const std::string& source, bool cubin) {
   compiler::CudaOptions options;
   options.arch.number = target_.compute;
   options.cubin = cubin;
@@ -163,12 +177,17 @@ std::string GpuEngine::image_of(const std::string& source, bool cubin) {
     ++stats_.disk_hits;
     return {reinterpret_cast<const char*>(cached->data()), cached->size()};
   }
+  const auto start = std::chrono::steady_clock::now();
   const compiler::CudaObject object = compiler::compile_cuda(source, options);
+  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
   const auto* first = reinterpret_cast<const char*>(object.cubin.data());
   std::string image = object.cubin.empty() ? object.ptx : std::string(first, object.cubin.size());
   disk_cache_.put(bytes_of(key), bytes_of(image));
   std::lock_guard lock(mutex_);
   ++stats_.compiles;
+  if (records_.size() >= record_limit)
+    records_.erase(records_.begin(), records_.begin() + record_limit / 2);
+  records_.push_back({kernels, fmt::format("new kernels on {}", target_.cpu), time.count()});
   return image;
 }
 
@@ -353,16 +372,38 @@ void GpuEngine::check_reports(const Plan& plan, cuda::Address error_cells) {
   }
 }
 
+namespace {
+
+struct GpuEngines {
+  std::mutex mutex;  // guards what follows
+  std::unique_ptr<cuda::Devices> devices;
+  std::map<int, std::unique_ptr<GpuEngine>> engines;
+};
+
+GpuEngines& all_engines() {
+  static auto* engines = new GpuEngines;  // outlive every static Tensor
+  return *engines;
+}
+
+}  // namespace
+
 GpuEngine& gpu_engine(int index) {
-  static std::mutex mutex;
-  static auto* devices = new std::unique_ptr<cuda::Devices>;  // outlive every static Tensor
-  static auto* engines = new std::map<int, std::unique_ptr<GpuEngine>>;
-  std::lock_guard lock(mutex);
-  if (!*devices) *devices = std::make_unique<cuda::Devices>();
-  cuda::Device& device = (*devices)->at(index);
-  std::unique_ptr<GpuEngine>& engine = (*engines)[index];
+  GpuEngines& all = all_engines();
+  std::lock_guard lock(all.mutex);
+  if (!all.devices) all.devices = std::make_unique<cuda::Devices>();
+  cuda::Device& device = all.devices->at(index);
+  std::unique_ptr<GpuEngine>& engine = all.engines[index];
   if (!engine) engine = std::make_unique<GpuEngine>(device);
   return *engine;
+}
+
+std::vector<GpuEngine*> gpu_engines() {
+  GpuEngines& all = all_engines();
+  std::lock_guard lock(all.mutex);
+  std::vector<GpuEngine*> out;
+  for (const auto& [index, engine] : all.engines)
+    if (engine) out.push_back(engine.get());
+  return out;
 }
 
 }  // namespace cermet::runtime

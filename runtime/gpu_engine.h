@@ -51,13 +51,16 @@ class GpuEngine {
   std::shared_ptr<const DeviceStorage> upload(const ir::Storage& storage, size_t bytes);
 
   EngineStats stats() const;
+  // Every program that was compiled since the start, or the last reset: the kernels in it.
+  std::vector<CompileRecord> compiles() const;
+  void reset_stats();
 
  private:
   struct Plan;
   std::shared_ptr<const Plan> plan_for(const Request& request);
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
-  cuda::Module compile(const std::string& source);
-  std::string image_of(const std::string& source, bool cubin);
+  cuda::Module compile(const std::string& kernels, const std::string& source);
+  std::string image_of(const std::string& kernels, const std::string& source, bool cubin);
   void run(const Plan& plan, std::span<const cuda::Address> buffers, cuda::Address error_cells);
   void launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
                   cuda::Address error_cells, const cuda::Stream& stream);
@@ -77,11 +80,14 @@ class GpuEngine {
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;  // by signature
   std::unordered_map<std::string, cuda::Function> kernels_;             // by loop text
+  std::vector<CompileRecord> records_;
   EngineStats stats_;
 };
 
 // The engine of the tensors on a GPU, made when it is first asked for. Throws DeviceError without a
 // driver, Error if the index does not exist.
 GpuEngine& gpu_engine(int index);
+// Those that were made so far.
+std::vector<GpuEngine*> gpu_engines();
 
 }  // namespace cermet::runtime

@@ -7,11 +7,13 @@
 
 namespace cermet {
 
+// Of the CPU and of all GPUs together.
 struct Statistics {
   int64_t realizes = 0, launches = 0;
   int64_t plan_hits = 0, plan_misses = 0;  // programs
-  int64_t kernel_hits = 0, disk_hits = 0,
-          compiles = 0;  // kernels: in memory, on disk, made by LLVM
+  // Kernels: in memory, on disk, made by LLVM; for GPUs, where the new kernels of a program are
+  // compiled as one, such a unit counts as one that was on disk or was made by NVRTC.
+  int64_t kernel_hits = 0, disk_hits = 0, compiles = 0;
   int64_t live_bytes = 0, cached_bytes = 0, peak_bytes = 0;
 };
 Statistics statistics();

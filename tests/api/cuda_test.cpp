@@ -27,6 +27,7 @@ const bool environment_is_set = [] {
   setenv("CERMET_CUDA_DRIVER", FAKECUDA_LIBRARY, 1);
   setenv("CERMET_CUDA_PTX", "1", 1);
   setenv("CERMET_CUDA_EXACT", "1", 1);
+  setenv("CERMET_CACHE_DIR", "off", 1);
   setenv("FAKECUDA_DEVICES", "2", 1);
   setenv("FAKECUDA_CC", "90,80", 1);
   if (!std::getenv("FAKECUDA_SCHEDULE")) setenv("FAKECUDA_SCHEDULE", "random:7", 1);
@@ -225,5 +226,7 @@ TEST_CASE("cuda: a network takes the same steps as on the CPU") {
     launches = counters().launches - before;
   }
   CHECK(launches <= 25);
+  CHECK(ct::statistics().compiles > 0);
+  CHECK(ct::explain().find("new kernels on sm_90") != std::string::npos);
   expect_clean();
 }

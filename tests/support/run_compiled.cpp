@@ -28,6 +28,7 @@ const std::vector<std::string>& target_names() {
     setenv("CERMET_CUDA_DRIVER", FAKECUDA_LIBRARY, 1);
     setenv("CERMET_CUDA_PTX", "1", 1);
     setenv("CERMET_CUDA_EXACT", "1", 1);
+    setenv("CERMET_CACHE_DIR", "off", 1);
     return std::vector<std::string>{"cuda"};
 #endif
     const int widest = compiler::target("host").vector_bytes;
