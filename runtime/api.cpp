@@ -1,5 +1,7 @@
 #include "runtime/api.h"
 
+#include <algorithm>
+
 #include "runtime/devices.h"
 
 namespace cermet {
@@ -56,16 +58,34 @@ ir::Value operand_value(const Operand& operand, DType dtype) {
 
 ir::Value as_float(const ir::Value& x) { return is_float(x->dtype) ? x : ir::cast(x, DType::F32); }
 
+std::string renamed(std::string_view op, std::string_view message) {
+  const size_t colon = message.find(": ");
+  const std::string_view head = message.substr(0, colon == message.npos ? 0 : colon);
+  const auto of_a_name = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  const bool named = !head.empty() && std::ranges::all_of(head, of_a_name);
+  return fmt::format("{}: {}", op, named ? message.substr(colon + 2) : message);
+}
+
+int64_t axis_of(std::string_view op, int64_t axis, size_t rank) {
+  if (rank > 0) return ir::wrap_axis(op, axis, rank);
+  if (axis != 0 && axis != -1)
+    throw Error(fmt::format("{}: axis {} is out of range for rank 0", op, axis));
+  return 0;
+}
+
 Dims axes_of(std::string_view op, const Axes& axes, size_t rank) {
   Dims out;
   if (axes.all()) {
     for (size_t d = 0; d < rank; ++d) out.push_back(int64_t(d));
     return out;
   }
-  for (int64_t axis : axes.list()) out.push_back(ir::wrap_axis(op, axis, rank));
+  for (int64_t axis : axes.list()) out.push_back(axis_of(op, axis, rank));
   std::ranges::sort(out);
   for (size_t i = 1; i < out.size(); ++i)
     if (out[i] == out[i - 1]) throw Error(fmt::format("{}: axis {} is given twice", op, out[i]));
+  if (rank == 0) out.clear();
   return out;
 }
 

@@ -14,11 +14,10 @@ namespace cermet::runtime {
 // The expression of a tensor's elements; Error if it is undefined.
 ir::Value value_of(const Tensor& tensor);
 
-// A tensor whose elements an expression gives: runs f, an ir::Value, and names the user's place in
-// errors.
+// The result of the public function `op`, whose elements f, an ir::Value, gives (see called()).
 template <class F>
-Tensor result_of(const SourceLocation& where, F&& f) {
-  return located(where, [&] { return make_tensor(f()); });
+Tensor result_of(std::string_view op, const SourceLocation& where, F&& f) {
+  return called(op, where, [&] { return make_tensor(f()); });
 }
 
 // The value on a GPU, if that is the device; on the CPU it stays an expression.
@@ -35,7 +34,19 @@ ir::Value operand_value(const Operand& operand, DType dtype);
 // x in a floating point dtype: float32 for integers and bool.
 ir::Value as_float(const ir::Value& x);
 
-// The axes of an Axes argument, in [0, rank), ascending.
+// An axis in [0, rank). A tensor of rank 0 has the axes 0 and -1 in PyTorch's functions of an axis:
+// then the result is 0.
+int64_t axis_of(std::string_view op, int64_t axis, size_t rank);
+
+// f(x, axis) for a function of an axis; x of rank 0 is given to it as a line of one element, and
+// the result has rank 0 again.
+template <class F>
+ir::Value along(std::string_view op, const ir::Value& x, int64_t dim, F&& f) {
+  const int64_t axis = axis_of(op, dim, x->shape.size());
+  return x->shape.empty() ? ir::reshape(f(ir::reshape(x, Shape{1}), axis), Shape{}) : f(x, axis);
+}
+
+// The axes of an Axes argument, in [0, rank), ascending; none for a tensor of rank 0.
 Dims axes_of(std::string_view op, const Axes& axes, size_t rank);
 
 // Positions along an axis as int64, with negative ones counted from its end. What is out of range
@@ -49,8 +60,8 @@ Tensor& update(std::string_view op, Tensor& x, const SourceLocation& where,
 
 // result_of() for what is made from nothing: its elements are on this device.
 template <class F>
-Tensor created_on(const Device& device, const SourceLocation& where, F&& f) {
-  return result_of(where, [&] { return placed(f(), device); });
+Tensor created_on(std::string_view op, const Device& device, const SourceLocation& where, F&& f) {
+  return result_of(op, where, [&] { return placed(f(), device); });
 }
 
 }  // namespace cermet::runtime

@@ -9,8 +9,8 @@
 
 namespace cermet {
 
+using runtime::called;
 using runtime::created_on;
-using runtime::located;
 using runtime::result_of;
 
 Options::Options(std::string_view text, SourceLocation where) {
@@ -88,7 +88,7 @@ ir::Value constant_of(const Scalar& value, DType dtype, const Shape& shape) {
 
 Tensor tensor(std::initializer_list<NestedList> list, const Options& options,
               SourceLocation where) {
-  return located(where, [&] {
+  return called("tensor", where, [&] {
     Shape shape;
     std::vector<const Scalar*> leaves;
     const NestedList nested(list);
@@ -98,7 +98,7 @@ Tensor tensor(std::initializer_list<NestedList> list, const Options& options,
 }
 
 Tensor tensor(const Scalar& value, const Options& options, SourceLocation where) {
-  return located(where, [&] {
+  return called("tensor", where, [&] {
     const Scalar* leaf = &value;
     return from_leaves(std::span(&leaf, 1), {}, options);
   });
@@ -106,7 +106,7 @@ Tensor tensor(const Scalar& value, const Options& options, SourceLocation where)
 
 Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape,
               SourceLocation where) {
-  return located(where, [&] {
+  return called("tensor", where, [&] {
     const auto count = checked_numel(shape);
     if (!count || bytes.size() != size_t(*count) * size_of(dtype))
       throw Error(fmt::format("tensor: {} bytes are not the elements of {}", bytes.size(),
@@ -124,7 +124,7 @@ Tensor tensor(const std::vector<bool>& elements, SourceLocation where) {
 
 Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides,
                  std::function<void()> deleter, SourceLocation where) {
-  return located(where, [&] {
+  return called("from_blob", where, [&] {
     ir::StridedMap map = ir::StridedMap::contiguous(shape);
     const auto count = checked_numel(shape);
     for (int64_t extent : shape)
@@ -164,27 +164,33 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& str
 }
 
 Tensor full(const Shape& shape, const Scalar& value, const Options& options, SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("full", options.device, where, [&] {
     const Scalar* leaf = &value;
     return constant_of(value, options.dtype.value_or(natural_dtype(std::span(&leaf, 1))), shape);
   });
 }
 Tensor zeros(const Shape& shape, const Options& options, SourceLocation where) {
-  return full(shape, 0.0, options, where);
+  return called("zeros", where, [&] { return full(shape, 0.0, options, where); });
 }
 Tensor ones(const Shape& shape, const Options& options, SourceLocation where) {
-  return full(shape, 1.0, options, where);
+  return called("ones", where, [&] { return full(shape, 1.0, options, where); });
 }
 Tensor empty(const Shape& shape, const Options& options, SourceLocation where) {
-  return full(shape, 0.0, options, where);
+  return called("empty", where, [&] { return full(shape, 0.0, options, where); });
 }
 Tensor full_like(const Tensor& x, const Scalar& value, SourceLocation where) {
-  Options options = x.dtype(where);
-  options.device = x.device(where);
-  return full(x.shape(where), value, options, where);
+  return called("full_like", where, [&] {
+    Options options = x.dtype(where);
+    options.device = x.device(where);
+    return full(x.shape(where), value, options, where);
+  });
 }
-Tensor zeros_like(const Tensor& x, SourceLocation where) { return full_like(x, 0, where); }
-Tensor ones_like(const Tensor& x, SourceLocation where) { return full_like(x, 1, where); }
+Tensor zeros_like(const Tensor& x, SourceLocation where) {
+  return called("zeros_like", where, [&] { return full_like(x, 0, where); });
+}
+Tensor ones_like(const Tensor& x, SourceLocation where) {
+  return called("ones_like", where, [&] { return full_like(x, 1, where); });
+}
 
 namespace {
 template <class T>
@@ -208,7 +214,7 @@ ir::Value whole_range(int64_t first, int64_t last, int64_t by, DType dtype) {
 
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, const Options& options,
               SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("arange", options.device, where, [&] {
     if (!start.is_float() && !end.is_float() && !step.is_float())
       return whole_range(start.to_int(), end.to_int(), step.to_int(),
                          options.dtype.value_or(DType::I64));
@@ -229,7 +235,7 @@ Tensor arange(const Scalar& end, const Options& options, SourceLocation where) {
 // From both ends, so that the last element is exactly `end`.
 Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Options& options,
                 SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("linspace", options.device, where, [&] {
     if (steps < 0) throw Error(fmt::format("linspace: {} steps", steps));
     const DType dtype = options.dtype.value_or(DType::F32);
     const double first = start.to_double(), last = end.to_double();
@@ -243,7 +249,7 @@ Tensor linspace(const Scalar& start, const Scalar& end, int64_t steps, const Opt
 }
 
 Tensor eye(int64_t n, std::optional<int64_t> m, const Options& options, SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("eye", options.device, where, [&] {
     if (n < 0 || m.value_or(0) < 0)
       throw Error(fmt::format("eye: negative size in [{},{}]", n, m.value_or(n)));
     const ir::Value row = ir::reshape(ir::iota(n), Shape{n, 1});

@@ -14,6 +14,7 @@
 
 namespace cermet {
 
+using runtime::called;
 using runtime::located;
 
 const std::shared_ptr<runtime::TensorState>& Tensor::state(SourceLocation where) const {
@@ -21,17 +22,36 @@ const std::shared_ptr<runtime::TensorState>& Tensor::state(SourceLocation where)
   return state_;
 }
 
-const Shape& Tensor::shape(SourceLocation where) const { return state(where)->shape(); }
-int64_t Tensor::size(int64_t dim, SourceLocation where) const {
-  const Shape& s = shape(where);
-  return located(where, [&] { return s[size_t(ir::wrap_axis("size", dim, s.size()))]; });
+namespace {
+
+// The state of a tensor that a function was called of.
+const runtime::TensorState& state_of(std::string_view op, const Tensor& t,
+                                     const SourceLocation& where) {
+  if (!t.defined()) throw Error(fmt::format("{}: the tensor is undefined", op), where);
+  return *t.state(where);
 }
-int64_t Tensor::dim(SourceLocation where) const { return int64_t(shape(where).size()); }
-int64_t Tensor::ndim(SourceLocation where) const { return dim(where); }
-int64_t Tensor::numel(SourceLocation where) const { return cermet::numel(shape(where)); }
-DType Tensor::dtype(SourceLocation where) const { return state(where)->dtype(); }
+
+}  // namespace
+
+const Shape& Tensor::shape(SourceLocation where) const {
+  return state_of("shape", *this, where).shape();
+}
+int64_t Tensor::size(int64_t dim, SourceLocation where) const {
+  const Shape& s = state_of("size", *this, where).shape();
+  return called("size", where, [&] { return s[size_t(ir::wrap_axis("size", dim, s.size()))]; });
+}
+int64_t Tensor::dim(SourceLocation where) const {
+  return int64_t(state_of("dim", *this, where).shape().size());
+}
+int64_t Tensor::ndim(SourceLocation where) const {
+  return int64_t(state_of("ndim", *this, where).shape().size());
+}
+int64_t Tensor::numel(SourceLocation where) const {
+  return cermet::numel(state_of("numel", *this, where).shape());
+}
+DType Tensor::dtype(SourceLocation where) const { return state_of("dtype", *this, where).dtype(); }
 Device Tensor::device(SourceLocation where) const {
-  return runtime::device_of(*state(where)->cell()->value());
+  return runtime::device_of(*state_of("device", *this, where).cell()->value());
 }
 
 const Tensor& Tensor::realize(SourceLocation where) const {
@@ -41,7 +61,10 @@ const Tensor& Tensor::realize(SourceLocation where) const {
 
 void realize(std::span<const Tensor> tensors, SourceLocation where) {
   std::vector<std::shared_ptr<runtime::TensorState>> states;
-  for (const Tensor& t : tensors) states.push_back(t.state(where));
+  for (const Tensor& t : tensors) {
+    state_of("realize", t, where);
+    states.push_back(t.state(where));
+  }
   located(where, [&] { runtime::realize_states(states); });
 }
 
@@ -71,56 +94,71 @@ void copy_elements(const ir::StridedMap& map, DType dtype, const void* from, voi
   }
 }
 
-void expect_dtype(std::string_view op, const runtime::TensorState& state, DType asked) {
+// The state of a tensor whose elements are asked for as a C++ type.
+const runtime::TensorState& state_of(std::string_view op, const Tensor& t, DType asked,
+                                     const SourceLocation& where) {
+  const runtime::TensorState& state = state_of(op, t, where);
   if (state.dtype() != asked)
-    throw Error(fmt::format("{}: the tensor is {}, not {}", op, name(state.dtype()), name(asked)));
+    throw Error(fmt::format("{}: the tensor is {}, not {}", op,
+                            ir::type_string(state.dtype(), state.shape()), name(asked)),
+                where);
+  return state;
 }
 
 }  // namespace
 
+size_t Tensor::readable(DType dtype, const SourceLocation& where) const {
+  const runtime::TensorState& state = state_of("to_vector", *this, dtype, where);
+  realize(where);
+  return size_t(cermet::numel(state.shape()));
+}
+
 void Tensor::read(DType dtype, void* to, const SourceLocation& where) const {
-  located(where, [&] {
-    expect_dtype("to_vector", *state(where), dtype);
-    realize(where);
-    const auto elements = state_->cell()->elements();
-    if (elements->place() != 0) return cpu(where).read(dtype, to, where);
-    copy_elements(state_->view().levels()[0], dtype, elements->host_data(), to);
-  });
+  realize(where);
+  const runtime::TensorState& state = *this->state(where);
+  const auto elements = state.cell()->elements();
+  if (elements->place() != 0) return cpu(where).read(dtype, to, where);
+  copy_elements(state.view().levels()[0], dtype, elements->host_data(), to);
 }
 
 void Tensor::read_item(DType dtype, void* to, const SourceLocation& where) const {
-  located(where, [&] {
-    if (numel(where) != 1)
-      throw Error(fmt::format("item: the tensor has {} elements, not one ({})", numel(where),
-                              ir::type_string(state_->dtype(), shape(where))));
-    uint64_t bits = 0;
-    read(state_->dtype(), &bits, where);
-    const DType own = state_->dtype();
-    const uint64_t converted = is_float(own)
-                                   ? ir::element_bits(dtype, ir::element_to_double(own, bits))
-                                   : ir::element_bits(dtype, ir::element_to_int(own, bits));
-    ir::store_bits(dtype, to, 0, converted);
-  });
+  const runtime::TensorState& state = state_of("item", *this, where);
+  if (cermet::numel(state.shape()) != 1)
+    throw Error(fmt::format("item: the tensor has {} elements, not one ({})", numel(where),
+                            ir::type_string(state.dtype(), state.shape())),
+                where);
+  uint64_t bits = 0;
+  const DType own = state.dtype();
+  read(own, &bits, where);
+  const uint64_t converted = is_float(own)
+                                 ? ir::element_bits(dtype, ir::element_to_double(own, bits))
+                                 : ir::element_bits(dtype, ir::element_to_int(own, bits));
+  ir::store_bits(dtype, to, 0, converted);
 }
 
 void* Tensor::pointer(DType dtype, bool contiguous, const SourceLocation& where) const {
-  return located(where, [&]() -> void* {
-    expect_dtype(contiguous ? "span" : "data", *state(where), dtype);
-    if (requires_grad())
-      throw Error("data: the tensor requires grad; use detach() first: t.detach().data<T>()");
-    if (contiguous && !is_contiguous(where))
-      throw Error("span: the tensor is not contiguous; use contiguous() first");
-    if (device(where) != Device())
-      throw Error(fmt::format("data: the tensor is on {}; use cpu() first",
-                              cermet::to_string(device(where))));
-    realize(where);
-    auto* first = static_cast<std::byte*>(state_->cell()->give_out());
-    return first + state_->view().levels()[0].offset * int64_t(size_of(dtype));
-  });
+  const std::string_view op = contiguous ? "span" : "data";
+  const runtime::TensorState& state = state_of(op, *this, dtype, where);
+  if (state.requires_grad())
+    throw Error(
+        fmt::format("{0}: the tensor requires grad; use detach() first: t.detach().{0}<T>()", op),
+        where);
+  if (contiguous && !is_contiguous(where))
+    throw Error(fmt::format("span: the tensor is not contiguous ({} with strides {}); use "
+                            "contiguous() first",
+                            ir::type_string(dtype, state.shape()), cermet::to_string(strides())),
+                where);
+  if (device(where) != Device())
+    throw Error(fmt::format("{}: the tensor is on {}; use cpu() first", op,
+                            cermet::to_string(device(where))),
+                where);
+  realize(where);
+  auto* first = static_cast<std::byte*>(state.cell()->give_out());
+  return first + state.view().levels()[0].offset * int64_t(size_of(dtype));
 }
 
 Strides Tensor::strides(SourceLocation where) const {
-  const ir::StridedMap& map = state(where)->view().levels()[0];
+  const ir::StridedMap& map = state_of("strides", *this, where).view().levels()[0];
   Strides out = map.strides;
   const Strides plain = row_major_strides(map.shape);
   for (size_t d = 0; d < out.size(); ++d)
@@ -129,31 +167,28 @@ Strides Tensor::strides(SourceLocation where) const {
 }
 
 bool Tensor::is_contiguous(SourceLocation where) const {
+  state_of("is_contiguous", *this, where);
   return numel(where) == 0 || strides(where) == row_major_strides(shape(where));
 }
 
 std::string Tensor::to_string(SourceLocation where) const {
-  return located(where, [&] {
-    realize(where);
-    if (device(where) != Device()) return cpu(where).to_string(where);
-    const auto print = [&](const void* elements) {
-      return runtime::format_array(dtype(where), shape(where), elements, {}, requires_grad());
-    };
-    const auto* first = static_cast<const std::byte*>(state_->cell()->elements()->host_data());
-    const int64_t size = int64_t(size_of(dtype(where)));
-    if (is_contiguous(where)) return print(first + state_->view().levels()[0].offset * size);
-    std::vector<std::byte> bytes(size_t(numel(where) * size));
-    read(dtype(where), bytes.data(), where);
-    return print(bytes.data());
-  });
+  const runtime::TensorState& state = state_of("to_string", *this, where);
+  realize(where);
+  if (device(where) != Device()) return cpu(where).to_string(where);
+  const auto print = [&](const void* elements) {
+    return runtime::format_array(state.dtype(), state.shape(), elements, {}, requires_grad());
+  };
+  const auto* first = static_cast<const std::byte*>(state.cell()->elements()->host_data());
+  const int64_t size = int64_t(size_of(state.dtype()));
+  if (is_contiguous(where)) return print(first + state.view().levels()[0].offset * size);
+  std::vector<std::byte> bytes(size_t(numel(where) * size));
+  read(state.dtype(), bytes.data(), where);
+  return print(bytes.data());
 }
 
 std::string Tensor::to_cir(SourceLocation where) const {
-  return located(where, [&] {
-    const ir::Value value = state(where)->value();
-    const std::span roots(&value, 1);
-    return ir::print(runtime::make_graph(runtime::make_request(roots)));
-  });
+  const ir::Value value = state_of("to_cir", *this, where).value();
+  return ir::print(runtime::make_graph(runtime::make_request(std::span(&value, 1))));
 }
 
 }  // namespace cermet

@@ -10,6 +10,7 @@
 namespace cermet {
 
 using runtime::as_float;
+using runtime::called;
 using runtime::operand_value;
 using runtime::result_of;
 using runtime::result_type;
@@ -20,7 +21,7 @@ namespace {
 bool wants_float(ir::Op op) { return ir::info(op).operands == ir::Operands::Float; }
 
 Tensor unary(ir::Op op, const Tensor& x, const SourceLocation& where) {
-  return result_of(where, [&] {
+  return result_of(ir::name(op), where, [&] {
     ir::Value v = value_of(x);
     // Rounding an integer leaves it as it is.
     const bool rounding =
@@ -32,7 +33,7 @@ Tensor unary(ir::Op op, const Tensor& x, const SourceLocation& where) {
 }
 
 Tensor binary(ir::Op op, const Operand& x, const Operand& y) {
-  return result_of(x.where(), [&] {
+  return result_of(ir::name(op), x.where(), [&] {
     const Operand* operands[] = {&x, &y};
     DType dtype = result_type(operands);
     if (wants_float(op) && !is_float(dtype)) dtype = DType::F32;
@@ -54,7 +55,7 @@ ir::Value bool_operand(const Operand& x) {
 }  // namespace
 
 Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
-  return result_of(condition.where(), [&] {
+  return result_of("where", condition.where(), [&] {
     const Operand* operands[] = {&x, &y};
     const DType dtype = result_type(operands);
     const ir::Value values[] = {bool_operand(condition), operand_value(x, dtype),
@@ -75,97 +76,148 @@ Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
 #define OP(Enum, name, arity, ...) CERMET_DEFINE##arity(Enum, name)
 #include "cermet/ops.def"
 
-Tensor gt(const Operand& x, const Operand& y) {
-  return result_of(x.where(), [&] {
+namespace {
+
+// The comparison of y with x, for what the op table has no row of.
+Tensor swapped(std::string_view op, ir::Op row, const Operand& x, const Operand& y) {
+  return result_of(op, x.where(), [&] {
     const Operand* operands[] = {&x, &y};
     const DType dtype = result_type(operands);
-    return ir::lt(operand_value(y, dtype), operand_value(x, dtype));
-  });
-}
-Tensor ge(const Operand& x, const Operand& y) {
-  return result_of(x.where(), [&] {
-    const Operand* operands[] = {&x, &y};
-    const DType dtype = result_type(operands);
-    return ir::le(operand_value(y, dtype), operand_value(x, dtype));
+    const ir::Value values[] = {operand_value(y, dtype), operand_value(x, dtype)};
+    if (!broadcast_shapes(values[1]->shape, values[0]->shape))
+      throw Error(fmt::format("{}: shapes do not broadcast, {} and {}", op,
+                              ir::type_string(*values[1]), ir::type_string(*values[0])));
+    return ir::elementwise(row, values);
   });
 }
 
+}  // namespace
+
+Tensor gt(const Operand& x, const Operand& y) { return swapped("gt", ir::Op::Lt, x, y); }
+Tensor ge(const Operand& x, const Operand& y) { return swapped("ge", ir::Op::Le, x, y); }
+
 Tensor logical_and(const Operand& x, const Operand& y) {
-  return result_of(x.where(), [&] { return ir::bitwise_and(bool_operand(x), bool_operand(y)); });
+  return result_of("logical_and", x.where(),
+                   [&] { return ir::bitwise_and(bool_operand(x), bool_operand(y)); });
 }
 Tensor logical_or(const Operand& x, const Operand& y) {
-  return result_of(x.where(), [&] { return ir::bitwise_or(bool_operand(x), bool_operand(y)); });
+  return result_of("logical_or", x.where(),
+                   [&] { return ir::bitwise_or(bool_operand(x), bool_operand(y)); });
 }
 Tensor logical_xor(const Operand& x, const Operand& y) {
-  return result_of(x.where(), [&] { return ir::bitwise_xor(bool_operand(x), bool_operand(y)); });
+  return result_of("logical_xor", x.where(),
+                   [&] { return ir::bitwise_xor(bool_operand(x), bool_operand(y)); });
 }
 Tensor logical_not(const Tensor& x, SourceLocation where) {
-  return result_of(where, [&] { return ir::logical_not(value_of(x)); });
+  return result_of("logical_not", where, [&] { return ir::logical_not(value_of(x)); });
 }
 
 Tensor isnan(const Tensor& x, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("isnan", where, [&] {
     const ir::Value v = value_of(x);
     return ir::ne(v, v);
   });
 }
 Tensor isinf(const Tensor& x, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("isinf", where, [&] {
     const ir::Value v = value_of(x);
     if (!is_float(v->dtype)) return ir::constant(DType::Bool, v->shape, int64_t(0));
     return ir::eq(ir::abs(v), ir::like(v, std::numeric_limits<double>::infinity()));
   });
 }
 Tensor isfinite(const Tensor& x, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("isfinite", where, [&] {
     const ir::Value v = value_of(x);
     if (!is_float(v->dtype)) return ir::constant(DType::Bool, v->shape, int64_t(1));
     return ir::lt(ir::abs(v), ir::like(v, std::numeric_limits<double>::infinity()));
   });
 }
 
-// Not maximum and minimum, which give each operand half of the slope where they are equal:
-// PyTorch's slope is 1 there.
 bool allclose(const Tensor& x, const Tensor& y, double rtol, double atol, SourceLocation where) {
-  return runtime::located(where, [&] {
+  const Tensor close = result_of("allclose", where, [&] {
     const ir::Value a = ir::cast(value_of(x), DType::F64), b = ir::cast(value_of(y), DType::F64);
     const ir::Value near = ir::le(ir::abs(a - b), ir::abs(b) * rtol + atol);
     const ir::Value infinite =
         ir::eq(ir::abs(b), ir::like(b, std::numeric_limits<double>::infinity()));
     const ir::Value same = ir::eq(a, b);  // an infinite bound would let anything pass
-    return runtime::make_tensor(ir::where(infinite, same, near)).all({}, false, where).item<bool>();
+    return ir::where(infinite, same, near);
+  });
+  return close.all({}, false, where).item<bool>(where);
+}
+
+namespace {
+
+// Clamping by bounds that may be missing. NaN stays, a NaN bound gives NaN, and a maximum below the
+// minimum wins. At a bound the slope is 1, as in PyTorch.
+Tensor clamped(std::string_view op, const Tensor& x, const Operand* min, const Operand* max,
+               const SourceLocation& where) {
+  return result_of(op, where, [&] {
+    const Operand self(x, where);
+    SmallVector<const Operand*, 3> operands{&self};
+    for (const Operand* bound : {min, max})
+      if (bound) operands.push_back(bound);
+    const DType dtype = result_type(operands);
+    ir::Value v = operand_value(self, dtype);
+    const auto bound_by = [&](const Operand& by, bool below) {
+      const ir::Value bound = operand_value(by, dtype);
+      if (!broadcast_shapes(v->shape, bound->shape))
+        throw Error(fmt::format("clamp: shapes do not broadcast, {} and {}", ir::type_string(*v),
+                                ir::type_string(*bound)));
+      ir::Value outside = below ? ir::lt(v, bound) : ir::lt(bound, v);
+      if (is_float(dtype) && (by.is_tensor() || std::isnan(by.scalar().to_double())))
+        outside = ir::bitwise_or(outside, ir::ne(bound, bound));
+      v = ir::where(outside, bound, v);
+    };
+    if (min) bound_by(*min, true);
+    if (max) bound_by(*max, false);
+    return v;
   });
 }
 
+}  // namespace
+
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
-  return result_of(min.where(), [&] {
-    const Operand self(x, min.where());
-    const Operand* operands[] = {&self, &min, &max};
-    const DType dtype = result_type(operands);
-    const ir::Value v = operand_value(self, dtype), low = operand_value(min, dtype),
-                    high = operand_value(max, dtype);
-    for (const ir::Value* bound : {&low, &high})
-      if (!broadcast_shapes(v->shape, (*bound)->shape))
-        throw Error(fmt::format("clamp: shapes do not broadcast, {} and {}", ir::type_string(*v),
-                                ir::type_string(**bound)));
-    const ir::Value above = ir::where(ir::lt(v, low), low, v);
-    return ir::where(ir::lt(high, above), high, above);
-  });
+  return clamped("clamp", x, &min, &max, min.where());
+}
+Tensor clamp(const Tensor& x, std::nullopt_t, const Operand& max) {
+  return clamped("clamp", x, nullptr, &max, max.where());
+}
+Tensor clamp(const Tensor& x, const Operand& min, std::nullopt_t) {
+  return clamped("clamp", x, &min, nullptr, min.where());
+}
+Tensor clamp_min(const Tensor& x, const Operand& min) {
+  return clamped("clamp_min", x, &min, nullptr, min.where());
+}
+Tensor clamp_max(const Tensor& x, const Operand& max) {
+  return clamped("clamp_max", x, nullptr, &max, max.where());
 }
 Tensor Tensor::clamp(const Operand& min, const Operand& max) const {
   return cermet::clamp(*this, min, max);
 }
+Tensor Tensor::clamp(std::nullopt_t, const Operand& max) const {
+  return cermet::clamp(*this, std::nullopt, max);
+}
+Tensor Tensor::clamp(const Operand& min, std::nullopt_t) const {
+  return cermet::clamp(*this, min, std::nullopt);
+}
+Tensor Tensor::clamp_min(const Operand& min) const { return cermet::clamp_min(*this, min); }
+Tensor Tensor::clamp_max(const Operand& max) const { return cermet::clamp_max(*this, max); }
 
 Tensor square(const Tensor& x, SourceLocation where) {
-  return mul(Operand(x, where), Operand(x, where));
+  return called("square", where, [&] { return mul(Operand(x, where), Operand(x, where)); });
 }
 Tensor rsqrt(const Tensor& x, SourceLocation where) {
-  return div(Operand(1.0, where), sqrt(x, where));
+  return called("rsqrt", where, [&] {
+    const Tensor root = sqrt(x, where);
+    return div(Operand(1.0, where), Operand(root, where));
+  });
 }
-Tensor reciprocal(const Tensor& x, SourceLocation where) { return div(Operand(1.0, where), x); }
+Tensor reciprocal(const Tensor& x, SourceLocation where) {
+  return called("reciprocal", where, [&] { return div(Operand(1.0, where), Operand(x, where)); });
+}
 // NaN stays, and the slope at 0 is 0, as in PyTorch.
 Tensor relu(const Tensor& x, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("relu", where, [&] {
     const ir::Value v = value_of(x), zero = ir::zeros_like(v);
     return ir::where(ir::le(v, zero), zero, v);
   });
@@ -173,13 +225,13 @@ Tensor relu(const Tensor& x, SourceLocation where) {
 
 namespace {
 template <class F>
-Tensor float_function(const Tensor& x, const SourceLocation& where, F f) {
-  return result_of(where, [&] { return f(as_float(value_of(x))); });
+Tensor float_function(std::string_view op, const Tensor& x, const SourceLocation& where, F f) {
+  return result_of(op, where, [&] { return f(as_float(value_of(x))); });
 }
 }  // namespace
 
 Tensor gelu(const Tensor& x, bool tanh_approximation, SourceLocation where) {
-  return float_function(x, where, [&](const ir::Value& v) {
+  return float_function("gelu", x, where, [&](const ir::Value& v) {
     if (tanh_approximation) {
       const ir::Value inner =
           (v + v * v * v * 0.044715) * (std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
@@ -189,11 +241,11 @@ Tensor gelu(const Tensor& x, bool tanh_approximation, SourceLocation where) {
   });
 }
 Tensor silu(const Tensor& x, SourceLocation where) {
-  return float_function(x, where, [](const ir::Value& v) { return v * ir::sigmoid(v); });
+  return float_function("silu", x, where, [](const ir::Value& v) { return v * ir::sigmoid(v); });
 }
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), which does not overflow.
 Tensor softplus(const Tensor& x, SourceLocation where) {
-  return float_function(x, where, [](const ir::Value& v) {
+  return float_function("softplus", x, where, [](const ir::Value& v) {
     return ir::maximum(v, ir::zeros_like(v)) + ir::log1p(ir::exp(-ir::abs(v)));
   });
 }
@@ -220,8 +272,13 @@ Tensor Tensor::rsqrt(SourceLocation where) const { return cermet::rsqrt(*this, w
 Tensor Tensor::reciprocal(SourceLocation where) const { return cermet::reciprocal(*this, where); }
 Tensor Tensor::relu(SourceLocation where) const { return cermet::relu(*this, where); }
 
-Tensor operator-(const Operand& x) { return neg(x.tensor(), x.where()); }
-Tensor operator~(const Operand& x) { return bitwise_not(x.tensor(), x.where()); }
-Tensor operator!(const Operand& x) { return logical_not(x.tensor(), x.where()); }
+#define CERMET_OPERATOR(symbol, name)                                             \
+  Tensor operator symbol(const Operand& x) {                                      \
+    return called(#name, x.where(), [&] { return name(x.tensor(), x.where()); }); \
+  }
+CERMET_OPERATOR(-, neg)
+CERMET_OPERATOR(~, bitwise_not)
+CERMET_OPERATOR(!, logical_not)
+#undef CERMET_OPERATOR
 
 }  // namespace cermet

@@ -11,10 +11,10 @@
 
 namespace cermet {
 
+using runtime::called;
 using runtime::device_of;
 using runtime::grad_mode;
 using runtime::GradVariable;
-using runtime::located;
 using runtime::make_tensor;
 using runtime::placed;
 using runtime::value_of;
@@ -22,13 +22,39 @@ using runtime::value_of;
 NoGrad::NoGrad() : before_(grad_mode()) { grad_mode() = false; }
 NoGrad::~NoGrad() { grad_mode() = before_; }
 
-bool Tensor::requires_grad(SourceLocation where) const { return state(where)->requires_grad(); }
+namespace {
+
+// Runs f, the body of the public function `op`: an Error that the user's own functions did not
+// throw names it, and the place of its call. The name of an op that has no gradient stays.
+template <class F>
+decltype(auto) transformed(std::string_view op, const SourceLocation& where, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    if (e.has_location()) throw;
+    const std::string own = runtime::renamed(op, e.message());
+    const bool ours = e.message() == own || own.ends_with(e.message()) ||
+                      e.message().starts_with("vjp: ") || e.message().starts_with("jvp: ");
+    throw Error(ours ? own : fmt::format("{}: {}", op, e.message()), where);
+  }
+}
+
+const std::shared_ptr<runtime::TensorState>& state_of(std::string_view op, const Tensor& t,
+                                                      const SourceLocation& where) {
+  return called(op, where, [&]() -> decltype(auto) { return t.state(where); });
+}
+
+}  // namespace
+
+bool Tensor::requires_grad(SourceLocation where) const {
+  return state_of("requires_grad", *this, where)->requires_grad();
+}
 bool Tensor::is_leaf(SourceLocation where) const {
-  return state(where)->variable() != nullptr || !requires_grad(where);
+  return state_of("is_leaf", *this, where)->variable() != nullptr || !requires_grad(where);
 }
 
 Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
-  located(where, [&] {
+  called("set_requires_grad", where, [&] {
     runtime::TensorState& s = *state(where);
     if (!is_leaf())
       throw Error(
@@ -45,12 +71,12 @@ Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) {
 }
 
 Tensor Tensor::grad(SourceLocation where) const {
-  const auto& gradient = state(where)->gradient();
+  const auto& gradient = state_of("grad", *this, where)->gradient();
   return gradient ? gradient->get() : Tensor();
 }
 
 void Tensor::set_grad(const Tensor& grad, SourceLocation where) {
-  located(where, [&] {
+  called("set_grad", where, [&] {
     const auto& gradient = state(where)->gradient();
     if (!gradient) throw Error("set_grad: the tensor is no leaf that requires grad");
     if (grad.defined() && (grad.shape() != shape() || grad.dtype() != dtype()))
@@ -86,12 +112,12 @@ void expect_differentiable(std::string_view op, const ir::Value& output) {
 }
 
 // Fresh leaves with the elements of the inputs, so that f records from here on.
-std::vector<Tensor> fresh_leaves(std::span<const Tensor> inputs, const SourceLocation& where) {
+std::vector<Tensor> fresh_leaves(std::string_view op, std::span<const Tensor> inputs) {
   std::vector<Tensor> out;
   for (const Tensor& x : inputs) {
     Tensor leaf(std::make_shared<runtime::TensorState>(value_of(x)));
-    if (!is_float(x.dtype(where)))
-      throw Error(fmt::format("grad: inputs must be floating point, got {}",
+    if (!is_float(x.dtype()))
+      throw Error(fmt::format("{}: inputs must be floating point, got {}", op,
                               ir::type_string(x.dtype(), x.shape())));
     leaf.state()->make_leaf();
     out.push_back(std::move(leaf));
@@ -154,7 +180,7 @@ struct InputNodes {
       leaves.emplace(&variable_of(*leaf), leaf);
     for (size_t i = 0; i < inputs.size(); ++i) {
       auto [at, end] = leaves.equal_range(inputs[i].state()->variable().get());
-      if (at == end) add(values[i], i);
+      if (at == end) add(runtime::as_recorded(values[i]), i);
       for (; at != end; ++at) add(at->second, i);
     }
   }
@@ -189,11 +215,11 @@ class Recording {
 }  // namespace
 
 void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation where) const {
-  located(where, [&] {
-    const ir::Value output = from_buffers({state(where)->value()}, 1)[0];
+  transformed("backward", where, [&] {
+    const ir::Value output = from_buffers({value_of(*this)}, 1)[0];
     expect_differentiable("backward", output);
     const ir::Value cotangent = cotangent_of("backward", output, gradient);
-    if (state_->consumed)
+    if (state_->consumed())
       throw Error(
           "backward: called a second time for this tensor; the first call needs retain_graph");
     const std::vector<ir::Value> leaves = compiler::leaves_of(std::span(&output, 1));
@@ -203,14 +229,14 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
       if (!gradients[i] || !gradient) continue;
       gradient->add(ir::stop_gradient(gradients[i]));
     }
-    state_->consumed = !retain_graph;
+    state_->consumed() = !retain_graph;
   });
 }
 
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                          std::span<const Tensor> cotangents, bool allow_unused,
                          SourceLocation where) {
-  return located(where, [&] {
+  return transformed("grad", where, [&] {
     std::vector<ir::Value> out = values_of(outputs), in = values_of(inputs), all = out;
     all.insert(all.end(), in.begin(), in.end());
     all = from_buffers(std::move(all), out.size());
@@ -242,13 +268,17 @@ Tensor grad(const Tensor& output, const Tensor& input, SourceLocation where) {
   return grad(std::span(&output, 1), std::span(&input, 1), {}, false, where)[0];
 }
 
-std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<const Tensor> inputs,
-                                           const Tensor& cotangent, SourceLocation where) {
-  return located(where, [&] {
+namespace {
+
+std::pair<Tensor, std::vector<Tensor>> vjp_of(std::string_view op, const TensorFunction& f,
+                                              std::span<const Tensor> inputs,
+                                              const Tensor& cotangent,
+                                              const SourceLocation& where) {
+  return transformed(op, where, [&] {
     Recording recording;
-    const std::vector<Tensor> leaves = fresh_leaves(inputs, where);
+    const std::vector<Tensor> leaves = fresh_leaves(op, inputs);
     const Tensor y = f(leaves);
-    const ir::Value output = value_of(y), weight = cotangent_of("vjp", output, cotangent);
+    const ir::Value output = value_of(y), weight = cotangent_of(op, output, cotangent);
     const std::vector<ir::Value> in = values_of(leaves);
     const auto gradients = gradients_of(std::span(&output, 1), leaves, in, std::span(&weight, 1));
     std::vector<Tensor> result;
@@ -258,19 +288,26 @@ std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<co
     return std::pair{y, std::move(result)};
   });
 }
+
+}  // namespace
+
+std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<const Tensor> inputs,
+                                           const Tensor& cotangent, SourceLocation where) {
+  return vjp_of("vjp", f, inputs, cotangent, where);
+}
 std::pair<Tensor, std::vector<Tensor>> value_and_grad(const TensorFunction& f,
                                                       std::span<const Tensor> inputs,
                                                       SourceLocation where) {
-  return vjp(f, inputs, Tensor(), where);
+  return vjp_of("value_and_grad", f, inputs, Tensor(), where);
 }
 
 std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> inputs,
                               std::span<const Tensor> tangents, SourceLocation where) {
-  return located(where, [&] {
+  return transformed("jvp", where, [&] {
     if (tangents.size() != inputs.size())
       throw Error(fmt::format("jvp: {} tangents for {} inputs", tangents.size(), inputs.size()));
     Recording recording;
-    const std::vector<Tensor> leaves = fresh_leaves(inputs, where);
+    const std::vector<Tensor> leaves = fresh_leaves("jvp", inputs);
     const Tensor y = f(leaves);
     const ir::Value output = value_of(y);
     const InputNodes in(std::span(&output, 1), leaves, values_of(leaves));
@@ -283,7 +320,7 @@ std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> i
 }
 
 Tensor stop_gradient(const Tensor& x, SourceLocation where) {
-  return runtime::result_of(where, [&] { return ir::stop_gradient(value_of(x)); });
+  return runtime::result_of("stop_gradient", where, [&] { return ir::stop_gradient(value_of(x)); });
 }
 
 namespace {
@@ -319,13 +356,13 @@ Tensor custom_gradient(
     std::function<std::vector<Tensor>(std::span<const Tensor>, const Tensor&, const Tensor&)>
         backward,
     std::span<const Tensor> inputs, SourceLocation where) {
-  return runtime::result_of(where, [&] {
+  return transformed("custom_gradient", where, [&] {
     // What f records must not leak gradients of its own.
     std::vector<Tensor> hidden;
-    for (const Tensor& x : inputs) hidden.push_back(stop_gradient(x, where));
+    for (const Tensor& x : inputs) hidden.push_back(make_tensor(ir::stop_gradient(value_of(x))));
     const ir::Value result = value_of(f(hidden));
-    return ir::custom_gradient(result, values_of(inputs),
-                               std::make_shared<UserRule>(std::move(backward)));
+    return make_tensor(ir::custom_gradient(result, values_of(inputs),
+                                           std::make_shared<UserRule>(std::move(backward))));
   });
 }
 

@@ -1,12 +1,16 @@
-// x[...] and x[...] = value. Integers, slices, newaxis and ellipsis make a view. A tensor among the
-// parts then selects along the axis where it stands: integers by a gather or scatter, a mask by
-// where(), or, where the count of its true elements matters, by their positions.
+// x[...] and x[...] = value. Integers, slices, newaxis and ellipsis make a view. Tensors among the
+// parts then select along the axes where they stand, together: they are broadcast to one shape, and
+// element k of the result is at the positions that all of them have at k. The selected axes are
+// brought to the front and taken as one line, which a gather reads and a scatter writes.
+//
+// A mask stands for the positions of its true elements, so it is realized; not so where one value
+// is written to all of them, which is a where().
 
 #include "runtime/api.h"
 
 namespace cermet {
 
-using runtime::located;
+using runtime::called;
 using runtime::operand_value;
 using runtime::result_of;
 using runtime::update;
@@ -16,8 +20,13 @@ namespace {
 
 struct Selection {
   Tensor view;
-  Tensor by;  // positions or a mask; undefined: the view is all
-  int64_t axis = 0;
+  struct By {
+    int64_t axis;  // of the view; a mask stands at as many axes as it has
+    Tensor positions_or_mask;
+  };
+  std::vector<By> by;  // ascending; none: the view is all
+
+  bool one_mask() const { return by.size() == 1 && is_bool(by[0].positions_or_mask.dtype()); }
 };
 
 // How many axes of the tensor a part stands for.
@@ -25,11 +34,19 @@ int64_t axes_taken(const Index::Part& part, const SourceLocation& where) {
   if (std::holds_alternative<NewAxis>(part) || std::holds_alternative<Ellipsis>(part)) return 0;
   const auto* tensor = std::get_if<Tensor>(&part);
   if (!tensor) return 1;
-  if (is_bool(tensor->dtype(where)) && tensor->dim(where) > 0) return tensor->dim(where);
+  if (is_bool(tensor->dtype(where))) return tensor->dim(where);
   if (!is_integer(tensor->dtype(where)))
     throw Error(fmt::format("index: a tensor must hold positions or be a mask, got {}",
                             ir::type_string(tensor->dtype(), tensor->shape())));
   return 1;
+}
+
+void expect_fit(const Tensor& mask, const Tensor& view, int64_t axis) {
+  for (int64_t d = 0; d < mask.dim(); ++d)
+    if (mask.size(d) != view.size(axis + d))
+      throw Error(fmt::format("index: the mask {} does not fit {} at axis {}",
+                              ir::type_string(mask.dtype(), mask.shape()),
+                              ir::type_string(view.dtype(), view.shape()), axis));
 }
 
 Selection select_parts(const Tensor& x, const std::vector<Index>& parts,
@@ -40,7 +57,7 @@ Selection select_parts(const Tensor& x, const std::vector<Index>& parts,
   if (taken > rank)
     throw Error(
         fmt::format("index: {} indices for {}", taken, ir::type_string(x.dtype(), x.shape())));
-  Selection out{x, {}, 0};
+  Selection out{x, {}};
   bool elided = false;
   int64_t axis = 0;
   for (const Index& index : parts) {
@@ -55,98 +72,219 @@ Selection select_parts(const Tensor& x, const std::vector<Index>& parts,
       if (std::exchange(elided, true)) throw Error("index: more than one ellipsis");
       axis += rank - taken;
     } else {
-      if (out.by.defined())
-        throw Error("index: only one of the indices may be a tensor; use take() or gather()");
-      out.by = std::get<Tensor>(part);
-      out.axis = axis;
-      axis += axes_taken(part, where);
+      Tensor by = std::get<Tensor>(part);
+      int64_t axes = axes_taken(part, where);
+      if (axes == 0) {  // a mask of rank 0: of a new axis
+        out.view = out.view.unsqueeze(axis, where);
+        by = by.reshape({1}, where);
+        axes = 1;
+      }
+      out.by.push_back({axis, by});
+      axis += axes;
     }
   }
-  if (!out.by.defined() || !is_bool(out.by.dtype())) return out;
-  for (int64_t d = 0; d < out.by.dim(); ++d)
-    if (out.by.size(d) != out.view.size(out.axis + d))
-      throw Error(fmt::format("index: the mask {} does not fit {} at axis {}",
-                              ir::type_string(out.by.dtype(), out.by.shape()),
-                              ir::type_string(out.view.dtype(), out.view.shape()), out.axis));
+  for (const Selection::By& by : out.by)
+    if (is_bool(by.positions_or_mask.dtype())) expect_fit(by.positions_or_mask, out.view, by.axis);
   return out;
 }
 
-// The row-major positions of a mask's true elements. Computes the mask.
-std::vector<int64_t> positions_of(const Tensor& mask, const SourceLocation& where) {
+// The positions of a mask's true elements along each of its axes, row-major. Computes the mask.
+std::vector<std::vector<int64_t>> positions_of(const Tensor& mask, const SourceLocation& where) {
   const std::vector<bool> set = mask.to_vector<bool>(where);
-  std::vector<int64_t> out;
-  for (size_t i = 0; i < set.size(); ++i)
-    if (set[i]) out.push_back(int64_t(i));
-  return out;
-}
-
-// The axes [axis, axis + count) of a shape, replaced.
-Shape with_axes(const Shape& shape, int64_t axis, int64_t count, const Shape& instead) {
-  Shape out(shape.begin(), shape.begin() + axis);
-  for (int64_t extent : instead) out.push_back(extent);
-  for (size_t d = size_t(axis + count); d < shape.size(); ++d) out.push_back(shape[d]);
-  return out;
-}
-
-// old with the elements at `positions` along the axis replaced by `value`, whose shape must
-// broadcast to that of what x[...] selects.
-ir::Value with_elements(const ir::Value& old, int64_t axis, const ir::Value& positions,
-                        const ir::Value& value) {
-  const Shape selected = with_axes(old->shape, axis, 1, positions->shape);
-  const Shape flat = with_axes(old->shape, axis, 1, {positions->numel()});
-  const ir::Value wrapped = runtime::from_front(positions, old->shape[size_t(axis)]);
-  Shape line(old->shape.size(), 1);
-  line[size_t(axis)] = positions->numel();
-  return ir::scatter(ir::Combine::Set, old, ir::expand(ir::reshape(wrapped, line), flat),
-                     ir::reshape(ir::expand(value, selected), flat), axis);
-}
-
-// old with the elements where the mask is true replaced by `value`.
-ir::Value with_masked(const ir::Value& old, int64_t axis, const Tensor& mask,
-                      const ir::Value& value, const SourceLocation& where) {
-  const int64_t rank = mask.dim(), rest = int64_t(old->shape.size()) - axis - rank;
-  if (int64_t(value->shape.size()) <= rest) {  // the same for all elements of the mask
-    Shape aligned = mask.shape();
-    aligned.resize(size_t(rank + rest), 1);
-    return ir::where(ir::reshape(value_of(mask), aligned), value, old);
+  const Shape& shape = mask.shape();
+  std::vector<std::vector<int64_t>> out(shape.size());
+  for (size_t i = 0; i < set.size(); ++i) {
+    if (!set[i]) continue;
+    int64_t rest = int64_t(i);
+    for (size_t d = shape.size(); d-- > 0; rest /= shape[d]) out[d].push_back(rest % shape[d]);
   }
-  const ir::Value at = value_of(tensor(positions_of(mask, where)));
-  const ir::Value flat = ir::reshape(old, with_axes(old->shape, axis, rank, {mask.numel()}));
-  return ir::reshape(with_elements(flat, axis, at, value), old->shape);
+  return out;
+}
+
+// The selected positions: along each of some axes of the view, in one shape.
+struct Positions {
+  Dims axes;                     // ascending
+  std::vector<ir::Value> along;  // of each axis, counted from the front
+  std::vector<bool> scalar;      // of each axis: given by a tensor of rank 0
+  Shape shape;
+};
+
+// A mask turns into positions here, which must happen outside of called(): computing it can fail.
+Selection without_masks(Selection selection, const SourceLocation& where) {
+  std::vector<Selection::By> out;
+  for (Selection::By& by : selection.by) {
+    if (!is_bool(by.positions_or_mask.dtype())) {
+      out.push_back(std::move(by));
+      continue;
+    }
+    for (const std::vector<int64_t>& positions : positions_of(by.positions_or_mask, where))
+      out.push_back({by.axis++, tensor(positions, where)});
+  }
+  selection.by = std::move(out);
+  return selection;
+}
+
+Positions positions_in(const Selection& selection, const Shape& shape) {
+  Positions out;
+  for (const auto& [axis, tensor] : selection.by) {
+    const auto both = broadcast_shapes(out.shape, tensor.shape());
+    if (!both)
+      throw Error(fmt::format("index: the positions do not broadcast, {} and {}",
+                              to_string(out.shape), to_string(tensor.shape())));
+    out.shape = *both;
+    out.axes.push_back(axis);
+    out.scalar.push_back(tensor.dim() == 0);
+    out.along.push_back(runtime::from_front(value_of(tensor), shape[size_t(axis)]));
+  }
+  for (ir::Value& v : out.along) v = ir::expand(v, out.shape);
+  return out;
+}
+
+// The order of the axes that has the selected ones first.
+Dims selected_first(const Positions& at, size_t rank) {
+  Dims order = at.axes;
+  for (int64_t d = 0; d < int64_t(rank); ++d)
+    if (std::ranges::find(at.axes, d) == at.axes.end()) order.push_back(d);
+  return order;
+}
+
+Dims inverse(const Dims& order) {
+  Dims out(order.size());
+  for (size_t d = 0; d < order.size(); ++d) out[size_t(order[d])] = int64_t(d);
+  return out;
+}
+
+// The order that brings the axes of the positions, which are the first, to where the result has
+// them: to the place of the selected axes if these are neighbours, else they stay the first. An
+// axis that a tensor of rank 0 selects from is gone before that, as if an integer had been given.
+Dims placed(const Positions& at, size_t rank) {
+  const size_t found = at.shape.size(), rest = rank - at.axes.size();
+  Dims axes;
+  int64_t gone = 0;
+  for (size_t k = 0; k < at.axes.size(); ++k)
+    at.scalar[k] ? void(++gone) : axes.push_back(at.axes[k] - gone);
+  const bool neighbours = !axes.empty() && axes.back() - axes.front() + 1 == int64_t(axes.size());
+  const size_t before = neighbours ? size_t(axes.front()) : 0;
+  Dims order;
+  for (size_t d = 0; d < before; ++d) order.push_back(int64_t(found + d));
+  for (size_t d = 0; d < found; ++d) order.push_back(int64_t(d));
+  for (size_t d = before; d < rest; ++d) order.push_back(int64_t(found + d));
+  return order;
+}
+
+Shape permuted(const Shape& shape, const Dims& order) {
+  Shape out;
+  for (int64_t d : order) out.push_back(shape[size_t(d)]);
+  return out;
+}
+
+// x with the selected axes as one line in front of the others.
+ir::Value as_line(const ir::Value& x, const Positions& at) {
+  const ir::Value moved = ir::permute(x, selected_first(at, x->shape.size()));
+  Shape shape{1};
+  for (size_t d = 0; d < moved->shape.size(); ++d)
+    d < at.axes.size() ? void(shape[0] *= moved->shape[d]) : shape.push_back(moved->shape[d]);
+  return ir::reshape(moved, shape);
+}
+
+// The positions in that line, [count, 1, ...] expanded to `shape`. Along several axes each position
+// is looked up in the table of what a step along its axis means, so that one that is out of range
+// is found along its own axis.
+ir::Value in_line(const Positions& at, const Shape& old, const Shape& shape) {
+  const int64_t count = numel(at.shape);
+  ir::Value sum;
+  int64_t step = 1;
+  for (size_t k = at.axes.size(); k-- > 0;) {
+    const int64_t extent = old[size_t(at.axes[k])];
+    ir::Value position = ir::reshape(at.along[k], Shape{count});
+    if (at.axes.size() > 1) {
+      const ir::Value steps = ir::mul(ir::iota(extent), ir::constant(DType::I64, {}, step));
+      position = ir::gather(steps, position, 0);
+    }
+    sum = sum ? ir::add(sum, position) : position;
+    step *= extent;
+  }
+  Shape column(shape.size(), 1);
+  column[0] = count;
+  return ir::expand(ir::reshape(sum, column), shape);
+}
+
+ir::Value read_at(const ir::Value& x, const Positions& at) {
+  const ir::Value line = as_line(x, at);
+  Shape shape = line->shape;
+  shape[0] = numel(at.shape);
+  const ir::Value taken = ir::gather(line, in_line(at, x->shape, shape), 0);
+  Shape found = at.shape;
+  for (size_t d = 1; d < shape.size(); ++d) found.push_back(shape[d]);
+  return ir::permute(ir::reshape(taken, found), placed(at, x->shape.size()));
+}
+
+// old with the elements at the positions replaced by `value`, or with it added to them; its shape
+// must broadcast to that of what x[...] selects.
+ir::Value written_at(const ir::Value& old, const Positions& at, const ir::Value& value,
+                     bool accumulate) {
+  const ir::Value line = as_line(old, at);
+  Shape shape = line->shape, found = at.shape;
+  shape[0] = numel(at.shape);
+  for (size_t d = 1; d < shape.size(); ++d) found.push_back(shape[d]);
+  const Dims order = placed(at, old->shape.size());
+  const ir::Value shown = ir::expand(value, permuted(found, order));
+  const ir::Value updates = ir::reshape(ir::permute(shown, inverse(order)), shape);
+  const ir::Combine combine = accumulate ? ir::Combine::Sum : ir::Combine::Set;
+  const ir::Value fresh = ir::scatter(combine, line, in_line(at, old->shape, shape), updates, 0);
+  const Dims first = selected_first(at, old->shape.size());
+  return ir::permute(ir::reshape(fresh, permuted(old->shape, first)), inverse(first));
+}
+
+// old with one value, or one for each position along the axes behind the mask's, where the mask is
+// true. Nothing if `value` has an element for each true one.
+std::optional<ir::Value> written_where(const ir::Value& old, const Selection::By& by,
+                                       const ir::Value& value, bool accumulate) {
+  const Tensor& mask = by.positions_or_mask;
+  const int64_t rest = int64_t(old->shape.size()) - by.axis - mask.dim();
+  if (int64_t(value->shape.size()) > rest) return std::nullopt;
+  Shape aligned = mask.shape();
+  aligned.resize(size_t(mask.dim() + rest), 1);
+  return ir::where(ir::reshape(value_of(mask), aligned), accumulate ? ir::add(old, value) : value,
+                   old);
 }
 
 }  // namespace
 
 Tensor Tensor::index(const std::vector<Index>& parts, SourceLocation where) const {
-  return located(where, [&] {
-    const Selection s = select_parts(*this, parts, where);
-    if (!s.by.defined()) return s.view;
-    const Shape& shape = s.view.shape();
-    if (is_bool(s.by.dtype())) {
-      const Tensor flat =
-          s.view.reshape(with_axes(shape, s.axis, s.by.dim(), {s.by.numel()}), where);
-      return flat.index_select(s.axis, tensor(positions_of(s.by, where)), where);
-    }
-    return s.view.index_select(s.axis, s.by.reshape({s.by.numel()}, where), where)
-        .reshape(with_axes(shape, s.axis, 1, s.by.shape()), where);
+  Selection s = called("index", where, [&] { return select_parts(*this, parts, where); });
+  if (s.by.empty()) return s.view;
+  s = without_masks(std::move(s), where);
+  return result_of("index", where, [&] {
+    const ir::Value x = value_of(s.view);
+    return read_at(x, positions_in(s, x->shape));
   });
 }
 
-Tensor& Tensor::index_put_(const std::vector<Index>& parts, const Operand& value) {
-  located(value.where(), [&] {
-    Selection s = select_parts(*this, parts, value.where());
-    update("index_put_", s.view, value.where(), [&](const ir::Value& old) {
-      const ir::Value fresh = operand_value(value, old->dtype);
-      if (!s.by.defined()) return fresh;
-      if (is_bool(s.by.dtype())) return with_masked(old, s.axis, s.by, fresh, value.where());
-      return with_elements(old, s.axis, value_of(s.by), fresh);
+Tensor& Tensor::index_put_(const std::vector<Index>& parts, const Operand& value, bool accumulate) {
+  constexpr std::string_view op = "index_put_";
+  const SourceLocation& where = value.where();
+  Selection s = called(op, where, [&] { return select_parts(*this, parts, where); });
+  const auto to_write = [&] { return operand_value(value, s.view.dtype()); };
+  if (s.one_mask()) {
+    const std::optional<ir::Value> fresh = called(op, where, [&] {
+      return written_where(value_of(s.view), s.by[0], to_write(), accumulate);
     });
+    if (fresh) {
+      update(op, s.view, where, [&](const ir::Value&) { return *fresh; });
+      return *this;
+    }
+  }
+  s = without_masks(std::move(s), where);
+  update(op, s.view, where, [&](const ir::Value& old) {
+    if (!s.by.empty()) return written_at(old, positions_in(s, old->shape), to_write(), accumulate);
+    return accumulate ? ir::add(old, to_write()) : to_write();
   });
   return *this;
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, const Operand& value) {
-  return result_of(value.where(), [&] {
+  return result_of("masked_fill", value.where(), [&] {
     const ir::Value v = value_of(x), m = value_of(mask), fill = operand_value(value, v->dtype);
     if (!is_bool(m->dtype) || !fill->shape.empty())
       throw Error(fmt::format("masked_fill: expects a mask of bool and one value, got {} and {}",
@@ -163,33 +301,32 @@ Tensor& Tensor::masked_fill_(const Tensor& mask, const Operand& value) {
 }
 
 Tensor masked_select(const Tensor& x, const Tensor& mask, SourceLocation where) {
-  return located(where, [&] {
+  const auto [shown, by] = called("masked_select", where, [&] {
     if (!is_bool(mask.dtype(where)))
       throw Error(fmt::format("masked_select: the mask must be bool, got {}",
                               ir::type_string(mask.dtype(), mask.shape())));
     const auto shape = broadcast_shapes(x.shape(where), mask.shape());
     if (!shape)
       throw Error(fmt::format("masked_select: {} and the mask {} do not broadcast",
-                              to_string(x.shape()), to_string(mask.shape())));
-    return x.expand(*shape, where).index({mask.expand(*shape, where)}, where);
+                              ir::type_string(x.dtype(), x.shape()),
+                              ir::type_string(mask.dtype(), mask.shape())));
+    return std::pair{x.expand(*shape, where), mask.expand(*shape, where)};
   });
+  return shown.index({by}, where);
 }
 Tensor Tensor::masked_select(const Tensor& mask, SourceLocation where) const {
   return cermet::masked_select(*this, mask, where);
 }
 
 Tensor nonzero(const Tensor& x, SourceLocation where) {
-  return located(where, [&] {
-    const std::vector<int64_t> positions = positions_of(x.to(DType::Bool, where), where);
-    const Shape& shape = x.shape();
-    std::vector<int64_t> out(positions.size() * shape.size());
-    for (size_t i = 0; i < positions.size(); ++i) {
-      int64_t rest = positions[i];
-      for (size_t d = shape.size(); d-- > 0; rest /= shape[d])
-        out[i * shape.size() + d] = rest % shape[d];
-    }
-    return tensor(out, {int64_t(positions.size()), int64_t(shape.size())}, where);
-  });
+  const Tensor mask = called("nonzero", where, [&] { return x.to(DType::Bool, where); });
+  const int64_t rank = mask.dim();
+  const auto along = positions_of(rank == 0 ? mask.reshape({1}, where) : mask, where);
+  const int64_t count = int64_t(along[0].size());
+  std::vector<int64_t> out;
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t d = 0; d < rank; ++d) out.push_back(along[size_t(d)][size_t(i)]);
+  return tensor(out, {count, rank}, where);
 }
 
 }  // namespace cermet

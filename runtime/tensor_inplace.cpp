@@ -11,7 +11,7 @@ using runtime::value_of;
 
 Tensor& runtime::update(std::string_view op, Tensor& x, const SourceLocation& where,
                         const std::function<ir::Value(const ir::Value& old)>& f) {
-  located(where, [&] {
+  called(op, where, [&] {
     TensorState& state = *x.state(where);
     if (grad_mode() && state.variable())
       throw Error(
@@ -63,6 +63,22 @@ Tensor& Tensor::pow_(const Operand& y) { return update2("pow_", *this, y, cermet
 Tensor& Tensor::clamp_(const Operand& min, const Operand& max) {
   return update("clamp_", *this, min.where(),
                 [&](const ir::Value&) { return value_of(clamp(min, max)); });
+}
+Tensor& Tensor::clamp_(std::nullopt_t, const Operand& max) {
+  return update("clamp_", *this, max.where(),
+                [&](const ir::Value&) { return value_of(clamp_max(max)); });
+}
+Tensor& Tensor::clamp_(const Operand& min, std::nullopt_t) {
+  return update("clamp_", *this, min.where(),
+                [&](const ir::Value&) { return value_of(clamp_min(min)); });
+}
+Tensor& Tensor::clamp_min_(const Operand& min) {
+  return update("clamp_min_", *this, min.where(),
+                [&](const ir::Value&) { return value_of(clamp_min(min)); });
+}
+Tensor& Tensor::clamp_max_(const Operand& max) {
+  return update("clamp_max_", *this, max.where(),
+                [&](const ir::Value&) { return value_of(clamp_max(max)); });
 }
 
 Tensor& Tensor::copy_(const Tensor& source, SourceLocation where) {

@@ -8,6 +8,7 @@
 namespace cermet {
 
 using runtime::as_float;
+using runtime::called;
 using runtime::result_of;
 using runtime::value_of;
 
@@ -68,7 +69,7 @@ ir::Value windows(std::string_view op, const ir::Value& x, const Dims& window, c
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("matmul", where, [&] {
     const auto [x, y] = same_dtype("matmul", a, b);
     return ir::matmul(x, y);
   });
@@ -78,7 +79,7 @@ Tensor Tensor::matmul(const Tensor& other, SourceLocation where) const {
 }
 
 Tensor dot(const Tensor& a, const Tensor& b, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("dot", where, [&] {
     const auto [x, y] = same_dtype("dot", a, b);
     if (x->shape.empty() || y->shape.empty()) return x * y;
     const size_t axis = y->shape.size() < 2 ? 0 : y->shape.size() - 2;
@@ -97,7 +98,7 @@ Tensor Tensor::dot(const Tensor& other, SourceLocation where) const {
 }
 
 Tensor outer(const Tensor& a, const Tensor& b, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("outer", where, [&] {
     const auto [x, y] = same_dtype("outer", a, b);
     if (x->shape.size() != 1 || y->shape.size() != 1)
       throw Error(fmt::format("outer: expects vectors, got {} and {}", ir::type_string(*x),
@@ -108,7 +109,7 @@ Tensor outer(const Tensor& a, const Tensor& b, SourceLocation where) {
 
 Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dims& dims_b,
                  SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("tensordot", where, [&] {
     const auto [x, y] = same_dtype("tensordot", a, b);
     if (dims_a.size() != dims_b.size())
       throw Error(fmt::format("tensordot: {} and {} are not as many axes", to_string(dims_a),
@@ -136,7 +137,7 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Dims& dims_a, const Dim
   });
 }
 Tensor tensordot(const Tensor& a, const Tensor& b, int64_t dims, SourceLocation where) {
-  return runtime::located(where, [&] {
+  return called("tensordot", where, [&] {
     if (dims < 0 || dims > a.dim(where) || dims > b.dim(where))
       throw Error(fmt::format("tensordot: {} axes of {} and {}", dims, to_string(a.shape()),
                               to_string(b.shape())));
@@ -148,7 +149,7 @@ Tensor tensordot(const Tensor& a, const Tensor& b, int64_t dims, SourceLocation 
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Dims& stride,
               const Dims& padding, const Dims& dilation, int64_t groups, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("conv2d", where, [&] {
     const auto [v, w] = same_dtype("conv2d", x, weight);
     const std::string types =
         fmt::format("{} with weight {}", ir::type_string(*v), ir::type_string(*w));
@@ -170,15 +171,16 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const D
         ir::reshape(ir::transpose(y, 0, 1), Shape{s[0], k[0], y->shape[3], y->shape[4]});
     if (!bias.defined()) return out;
     const ir::Value b = value_of(bias);
-    if (b->shape != Shape{k[0]})
-      throw Error(fmt::format("conv2d: bias {} for {} output channels", ir::type_string(*b), k[0]));
+    if (b->shape != Shape{k[0]} || b->dtype != v->dtype)
+      throw Error(fmt::format("conv2d: bias {} for {} output channels of {}", ir::type_string(*b),
+                              k[0], name(v->dtype)));
     return out + ir::reshape(b, Shape{k[0], 1, 1});
   });
 }
 
 Tensor max_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const Dims& padding,
                   SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("max_pool2d", where, [&] {
     const ir::Value v = value_of(x);
     if (!is_float(v->dtype))
       throw Error(fmt::format("max_pool2d: expects floats, got {}", ir::type_string(*v)));
@@ -189,14 +191,14 @@ Tensor max_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const
 }
 Tensor avg_pool2d(const Tensor& x, const Dims& window, const Dims& stride, const Dims& padding,
                   SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("avg_pool2d", where, [&] {
     const ir::Value w = windows("avg_pool2d", as_float(value_of(x)), window, stride, padding, 0);
     return ir::reduce(ir::Combine::Sum, w, Dims{4, 5}) / double(w->shape[4] * w->shape[5]);
   });
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("linear", where, [&] {
     const auto [v, w] = same_dtype("linear", x, weight);
     if (w->shape.size() != 2)
       throw Error(fmt::format("linear: the weight must be a matrix, got {}", ir::type_string(*w)));
@@ -207,7 +209,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, SourceL
 
 Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Tensor& bias,
                   double eps, SourceLocation where) {
-  return runtime::located(where, [&] {
+  return called("layer_norm", where, [&] {
     if (axes < 1 || axes > x.dim(where))
       throw Error(fmt::format("layer_norm: {} axes of {}", axes, to_string(x.shape())));
     Dims list;
@@ -222,7 +224,7 @@ Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Ten
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, SourceLocation where) {
-  return runtime::located(where, [&] {
+  return called("cross_entropy", where, [&] {
     if (logits.dim(where) != 2 || target.dim(where) != 1 || target.size(0) != logits.size(0))
       throw Error(fmt::format("cross_entropy: expects logits [N,C] and target [N], got {} and {}",
                               to_string(logits.shape()), to_string(target.shape())));
@@ -234,7 +236,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, SourceLocation 
 }
 
 Tensor mse_loss(const Tensor& x, const Tensor& target, SourceLocation where) {
-  return runtime::located(where, [&] {
+  return called("mse_loss", where, [&] {
     return square(sub(Operand(x, where), Operand(target, where)), where).mean({}, false, where);
   });
 }

@@ -79,7 +79,7 @@ void manual_seed(uint64_t seed) {
 Key next_key() { return Key(generator().seed).fold(generator().next.fetch_add(1)); }
 
 Tensor rand(const Key& key, const Shape& shape, const Options& options, SourceLocation where) {
-  return created_on(options.device, where,
+  return created_on("rand", options.device, where,
                     [&] { return uniform_value(key, shape, float_dtype(options)); });
 }
 Tensor rand(const Shape& shape, const Options& options, SourceLocation where) {
@@ -87,14 +87,14 @@ Tensor rand(const Shape& shape, const Options& options, SourceLocation where) {
 }
 Tensor uniform(const Key& key, const Shape& shape, double low, double high, const Options& options,
                SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("uniform", options.device, where, [&] {
     if (!(low <= high)) throw Error(fmt::format("uniform: low {} is above high {}", low, high));
     return uniform_value(key, shape, float_dtype(options)) * (high - low) + low;
   });
 }
 
 Tensor randn(const Key& key, const Shape& shape, const Options& options, SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("randn", options.device, where, [&] {
     const DType dtype = float_dtype(options);
     if (!is_float(dtype))
       throw Error(fmt::format("randn: {} is not a floating point dtype", name(dtype)));
@@ -114,7 +114,7 @@ Tensor randn(const Shape& shape, const Options& options, SourceLocation where) {
 
 Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
                const Options& options, SourceLocation where) {
-  return created_on(options.device, where, [&] {
+  return created_on("randint", options.device, where, [&] {
     if (low >= high) throw Error(fmt::format("randint: [{}, {}) is empty", low, high));
     const uint64_t range = uint64_t(high) - uint64_t(low);
     const ir::Value bits = random_bits(key, shape);
@@ -140,7 +140,7 @@ Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& opt
 }
 
 Tensor randperm(const Key& key, int64_t n, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("randperm", where, [&] {
     if (n < 0) throw Error(fmt::format("randperm: {} elements", n));
     return ir::argsort(random_bits(key, {n}), 0);
   });
@@ -148,7 +148,7 @@ Tensor randperm(const Key& key, int64_t n, SourceLocation where) {
 Tensor randperm(int64_t n, SourceLocation where) { return randperm(next_key(), n, where); }
 
 Tensor bernoulli(const Key& key, const Tensor& p, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("bernoulli", where, [&] {
     const ir::Value probability = value_of(p);
     if (!is_float(probability->dtype))
       throw Error(fmt::format("bernoulli: probabilities must be floating point, got {}",

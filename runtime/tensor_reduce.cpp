@@ -8,8 +8,10 @@
 namespace cermet {
 
 using ir::Combine;
+using runtime::along;
 using runtime::as_float;
 using runtime::axes_of;
+using runtime::called;
 using runtime::result_of;
 using runtime::value_of;
 
@@ -27,7 +29,7 @@ int64_t count_of(const ir::Value& x, const Dims& axes) {
 template <class Prepare>
 Tensor reduction(std::string_view op, Combine combine, const Tensor& x, const Axes& dim,
                  bool keepdim, const SourceLocation& where, Prepare prepare) {
-  return result_of(where, [&] {
+  return result_of(op, where, [&] {
     const ir::Value v = prepare(value_of(x));
     return ir::reduce(combine, v, axes_of(op, dim, v->shape.size()), keepdim);
   });
@@ -65,9 +67,12 @@ ir::Value shifted(const ir::Value& x, const Dims& axes) {
 
 Tensor arg(std::string_view op, Combine combine, const Tensor& x, std::optional<int64_t> dim,
            bool keepdim, const SourceLocation& where) {
-  return result_of(where, [&] {
+  return result_of(op, where, [&] {
     ir::Value v = value_of(x);
-    if (dim) return ir::arg_reduce(combine, v, ir::wrap_axis(op, *dim, v->shape.size()), keepdim);
+    if (dim)
+      return along(op, v, *dim, [&](const ir::Value& x, int64_t axis) {
+        return ir::arg_reduce(combine, x, axis, keepdim);
+      });
     const ir::Value flat = ir::arg_reduce(combine, ir::reshape(v, Shape{v->numel()}), 0);
     return keepdim ? ir::reshape(flat, Shape(v->shape.size(), 1)) : flat;
   });
@@ -87,23 +92,100 @@ Tensor Tensor::amax(const Axes& dim, bool keepdim, SourceLocation where) const {
 Tensor Tensor::amin(const Axes& dim, bool keepdim, SourceLocation where) const {
   return reduction("amin", Combine::Min, *this, dim, keepdim, where, unchanged);
 }
-Tensor Tensor::max(const Axes& dim, bool keepdim, SourceLocation where) const {
-  return reduction("max", Combine::Max, *this, dim, keepdim, where, unchanged);
+Tensor Tensor::max(SourceLocation where) const {
+  return reduction("max", Combine::Max, *this, {}, false, where, unchanged);
 }
-Tensor Tensor::min(const Axes& dim, bool keepdim, SourceLocation where) const {
-  return reduction("min", Combine::Min, *this, dim, keepdim, where, unchanged);
+Tensor Tensor::min(SourceLocation where) const {
+  return reduction("min", Combine::Min, *this, {}, false, where, unchanged);
+}
+Tensor Tensor::max(const Tensor& other, SourceLocation where) const {
+  return called("max", where,
+                [&] { return cermet::maximum(Operand(*this, where), Operand(other, where)); });
+}
+Tensor Tensor::min(const Tensor& other, SourceLocation where) const {
+  return called("min", where,
+                [&] { return cermet::minimum(Operand(*this, where), Operand(other, where)); });
+}
+
+namespace {
+
+// The elements that `choose`, a function of x and an axis, gives one position for in each line
+// along the axis.
+template <class F>
+ValuesAndIndices selection(std::string_view op, const Tensor& x, int64_t dim, bool keepdim,
+                           const SourceLocation& where, F choose) {
+  return called(op, where, [&] {
+    const ir::Value v = value_of(x);
+    const int64_t axis = runtime::axis_of(op, dim, v->shape.size());
+    const ir::Value lines = v->shape.empty() ? ir::reshape(v, Shape{1}) : v;
+    if (lines->shape[size_t(axis)] == 0)
+      throw Error(fmt::format("{}: axis {} of {} is empty", op, axis, ir::type_string(*v)));
+    const ir::Value at = choose(lines, axis);  // with the axis, of extent 1
+    Shape shape = at->shape;
+    if (v->shape.empty() || !keepdim) shape.erase(shape.begin() + axis);
+    return ValuesAndIndices{runtime::make_tensor(ir::reshape(ir::gather(lines, at, axis), shape)),
+                            runtime::make_tensor(ir::reshape(at, shape))};
+  });
+}
+
+// bool has no extrema of its own.
+ir::Value ordered(const ir::Value& x) { return is_bool(x->dtype) ? ir::cast(x, DType::U8) : x; }
+
+// The position of the lower middle element, or of the first NaN.
+ir::Value middle(const ir::Value& x, int64_t axis) {
+  const int64_t at = (x->shape[size_t(axis)] - 1) / 2;
+  const ir::Value position = ir::slice(ir::argsort(x, axis), axis, at, at + 1);
+  if (!is_float(x->dtype)) return position;
+  const ir::Value nan = ir::cast(ir::ne(x, x), DType::U8);
+  const ir::Value found = ir::reduce(Combine::Max, nan, Dims{axis}, true);
+  return ir::where(ir::cast(found, DType::Bool), ir::arg_reduce(Combine::Max, nan, axis, true),
+                   position);
+}
+
+void expect_number(std::string_view op, const ir::Value& x) {
+  if (is_bool(x->dtype))
+    throw Error(fmt::format("{}: is not defined for {}", op, ir::type_string(*x)));
+}
+
+}  // namespace
+
+ValuesAndIndices Tensor::max(int64_t dim, bool keepdim, SourceLocation where) const {
+  return selection("max", *this, dim, keepdim, where, [](const ir::Value& x, int64_t axis) {
+    return ir::arg_reduce(Combine::Max, ordered(x), axis, true);
+  });
+}
+ValuesAndIndices Tensor::min(int64_t dim, bool keepdim, SourceLocation where) const {
+  return selection("min", *this, dim, keepdim, where, [](const ir::Value& x, int64_t axis) {
+    return ir::arg_reduce(Combine::Min, ordered(x), axis, true);
+  });
+}
+ValuesAndIndices Tensor::median(int64_t dim, bool keepdim, SourceLocation where) const {
+  return selection("median", *this, dim, keepdim, where, [](const ir::Value& x, int64_t axis) {
+    expect_number("median", x);
+    return middle(x, axis);
+  });
+}
+Tensor Tensor::median(SourceLocation where) const {
+  return result_of("median", where, [&] {
+    const ir::Value v = value_of(*this), line = ir::reshape(v, Shape{v->numel()});
+    expect_number("median", v);
+    if (v->numel() > 0) return ir::reshape(ir::gather(line, middle(line, 0), 0), Shape{});
+    if (!is_float(v->dtype))
+      throw Error(fmt::format("median: {} has no elements", ir::type_string(*v)));
+    return ir::constant(v->dtype, {}, std::numeric_limits<double>::quiet_NaN());
+  });
 }
 
 // Over nothing, any is false and all is true; an extremum has no such value.
 Tensor Tensor::any(const Axes& dim, bool keepdim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("any", where, [&] {
     const ir::Value v = ir::cast(as_bool(value_of(*this)), DType::I64);
     return ir::cast(ir::reduce(Combine::Sum, v, axes_of("any", dim, v->shape.size()), keepdim),
                     DType::Bool);
   });
 }
 Tensor Tensor::all(const Axes& dim, bool keepdim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("all", where, [&] {
     const ir::Value v = ir::cast(ir::logical_not(as_bool(value_of(*this))), DType::I64);
     return ir::logical_not(
         ir::reduce(Combine::Sum, v, axes_of("all", dim, v->shape.size()), keepdim));
@@ -111,21 +193,21 @@ Tensor Tensor::all(const Axes& dim, bool keepdim, SourceLocation where) const {
 }
 
 Tensor Tensor::mean(const Axes& dim, bool keepdim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("mean", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       return mean_of(v, axes_of("mean", dim, v->shape.size()), keepdim);
     });
   });
 }
 Tensor Tensor::var(const Axes& dim, int64_t correction, bool keepdim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("var", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       return variance(v, axes_of("var", dim, v->shape.size()), correction, keepdim);
     });
   });
 }
 Tensor Tensor::std(const Axes& dim, int64_t correction, bool keepdim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("std", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       return ir::sqrt(variance(v, axes_of("std", dim, v->shape.size()), correction, keepdim));
     });
@@ -133,7 +215,7 @@ Tensor Tensor::std(const Axes& dim, int64_t correction, bool keepdim, SourceLoca
 }
 
 Tensor Tensor::logsumexp(const Axes& dim, bool keepdim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("logsumexp", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       const Dims axes = axes_of("logsumexp", dim, v->shape.size());
       ir::Value top = ir::stop_gradient(ir::reduce(Combine::Max, v, axes, true));
@@ -148,7 +230,7 @@ Tensor Tensor::logsumexp(const Axes& dim, bool keepdim, SourceLocation where) co
 }
 
 Tensor Tensor::softmax(int64_t dim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("softmax", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       const Dims axes = axes_of("softmax", dim, v->shape.size());
       if (v->numel() == 0) return v;
@@ -158,7 +240,7 @@ Tensor Tensor::softmax(int64_t dim, SourceLocation where) const {
   });
 }
 Tensor Tensor::log_softmax(int64_t dim, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("log_softmax", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       const Dims axes = axes_of("log_softmax", dim, v->shape.size());
       if (v->numel() == 0) return v;
@@ -176,10 +258,16 @@ Tensor Tensor::argmin(std::optional<int64_t> dim, bool keepdim, SourceLocation w
 }
 
 Tensor Tensor::cumsum(int64_t dim, SourceLocation where) const {
-  return result_of(where, [&] { return ir::scan(Combine::Sum, wide(value_of(*this)), dim); });
+  return result_of("cumsum", where, [&] {
+    return along("cumsum", wide(value_of(*this)), dim,
+                 [](const ir::Value& x, int64_t axis) { return ir::scan(Combine::Sum, x, axis); });
+  });
 }
 Tensor Tensor::cumprod(int64_t dim, SourceLocation where) const {
-  return result_of(where, [&] { return ir::scan(Combine::Prod, wide(value_of(*this)), dim); });
+  return result_of("cumprod", where, [&] {
+    return along("cumprod", wide(value_of(*this)), dim,
+                 [](const ir::Value& x, int64_t axis) { return ir::scan(Combine::Prod, x, axis); });
+  });
 }
 
 }  // namespace cermet

@@ -4,7 +4,8 @@
 
 namespace cermet {
 
-using runtime::located;
+using runtime::along;
+using runtime::called;
 using runtime::operand_value;
 using runtime::result_of;
 using runtime::value_of;
@@ -48,11 +49,16 @@ ir::Value cut_to(std::string_view op, const ir::Value& x, const ir::Value& index
   return out;
 }
 
+// A tensor of rank 0 is gathered from and scattered to as a line of one element.
+ir::Value at_least_a_line(const ir::Value& x) {
+  return x->shape.empty() ? ir::reshape(x, Shape{1}) : x;
+}
+
 ir::Value scatter_value(std::string_view op, ir::Combine combine, const Tensor& x, int64_t dim,
                         const Tensor& index, const ir::Value& source) {
-  const ir::Value target = value_of(x);
-  const int64_t axis = ir::wrap_axis(op, dim, target->shape.size());
-  const ir::Value at = positions(op, index, target->shape[size_t(axis)]);
+  const ir::Value given = value_of(x), target = at_least_a_line(given);
+  const int64_t axis = runtime::axis_of(op, dim, given->shape.size());
+  const ir::Value at = at_least_a_line(positions(op, index, target->shape[size_t(axis)]));
   ir::Value updates = source;
   if (updates->shape.empty()) updates = ir::expand(updates, at->shape);
   if (updates->shape.size() != at->shape.size())
@@ -65,7 +71,8 @@ ir::Value scatter_value(std::string_view op, ir::Combine combine, const Tensor& 
     updates = ir::slice(updates, int64_t(d), 0, at->shape[d]);
   }
   const ir::Value part = cut_to(op, target, at, axis);
-  if (part == target) return ir::scatter(combine, target, at, updates, axis);
+  if (part == target)
+    return ir::reshape(ir::scatter(combine, target, at, updates, axis), given->shape);
   // The index reaches only a corner of the target: scatter there, and keep the rest.
   ir::Value fresh = ir::scatter(combine, part, at, updates, axis);
   ir::Value inside = ir::constant(DType::Bool, part->shape, int64_t(1));
@@ -79,10 +86,19 @@ ir::Value scatter_value(std::string_view op, ir::Combine combine, const Tensor& 
 }  // namespace
 
 Tensor cat(std::span<const Tensor> tensors, int64_t dim, SourceLocation where) {
-  return result_of(where, [&] { return ir::concat(common("cat", tensors), dim); });
+  return result_of("cat", where, [&] {
+    const std::vector<ir::Value> values = common("cat", tensors);
+    for (const ir::Value& v : values)
+      if (v->shape.empty())
+        throw Error(
+            fmt::format("cat: a tensor of rank 0 ({}) has no axis to be joined at; use "
+                        "stack()",
+                        ir::type_string(*v)));
+    return ir::concat(values, dim);
+  });
 }
 Tensor stack(std::span<const Tensor> tensors, int64_t dim, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("stack", where, [&] {
     std::vector<ir::Value> values = common("stack", tensors);
     for (ir::Value& v : values) {
       if (v->shape != values[0]->shape && &v != &values[0])
@@ -95,7 +111,7 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dim, SourceLocation where)
 }
 
 std::vector<Tensor> split(const Tensor& x, const Dims& sizes, int64_t dim, SourceLocation where) {
-  return located(where, [&] {
+  return called("split", where, [&] {
     int64_t total = 0;
     for (int64_t size : sizes) {
       if (size < 0) throw Error(fmt::format("split: negative size in {}", to_string(sizes)));
@@ -116,7 +132,7 @@ std::vector<Tensor> split(const Tensor& x, const Dims& sizes, int64_t dim, Sourc
   });
 }
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim, SourceLocation where) {
-  return located(where, [&] {
+  return called("split", where, [&] {
     if (size <= 0) throw Error(fmt::format("split: size {} must be positive", size));
     Dims sizes;
     for (int64_t rest = x.size(dim, where); rest > 0; rest -= size)
@@ -126,7 +142,7 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim, SourceLoca
   });
 }
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim, SourceLocation where) {
-  return located(where, [&] {
+  return called("chunk", where, [&] {
     if (chunks <= 0) throw Error(fmt::format("chunk: {} chunks", chunks));
     const int64_t extent = x.size(dim, where);
     const int64_t size = extent / chunks + (extent % chunks != 0);
@@ -135,7 +151,7 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t dim, SourceLo
 }
 
 Tensor pad(const Tensor& x, const Dims& padding, const Scalar& value, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("pad", where, [&] {
     ir::Value v = value_of(x);
     if (padding.size() % 2 != 0 || padding.size() / 2 > v->shape.size())
       throw Error(fmt::format("pad: {} does not fit {}", to_string(padding), ir::type_string(*v)));
@@ -149,7 +165,7 @@ Tensor pad(const Tensor& x, const Dims& padding, const Scalar& value, SourceLoca
 namespace {
 Tensor triangle(std::string_view op, const Tensor& x, int64_t diagonal, bool lower,
                 const SourceLocation& where) {
-  return result_of(where, [&] {
+  return result_of(op, where, [&] {
     const ir::Value v = value_of(x);
     if (v->shape.size() < 2)
       throw Error(fmt::format("{}: expects at least two axes, got {}", op, ir::type_string(*v)));
@@ -171,28 +187,33 @@ Tensor triu(const Tensor& x, int64_t diagonal, SourceLocation where) {
 }
 
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index, SourceLocation where) {
-  return result_of(where, [&] {
-    const ir::Value v = value_of(x);
-    const int64_t axis = ir::wrap_axis("gather", dim, v->shape.size());
-    const ir::Value at = positions("gather", index, v->shape[size_t(axis)]);
-    return ir::gather(cut_to("gather", v, at, axis), at, axis);
+  return result_of("gather", where, [&] {
+    const ir::Value given = value_of(x), v = at_least_a_line(given);
+    const int64_t axis = runtime::axis_of("gather", dim, given->shape.size());
+    const ir::Value shown = positions("gather", index, v->shape[size_t(axis)]);
+    const ir::Value at = at_least_a_line(shown);
+    return ir::reshape(ir::gather(cut_to("gather", v, at, axis), at, axis), shown->shape);
   });
 }
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index, SourceLocation where) {
-  return result_of(where, [&] {
-    const ir::Value v = value_of(x);
-    const int64_t axis = ir::wrap_axis("index_select", dim, v->shape.size());
-    const ir::Value at = positions("index_select", index, v->shape[size_t(axis)]);
+  return result_of("index_select", where, [&] {
+    const ir::Value given = value_of(x), v = at_least_a_line(given);
+    const int64_t axis = runtime::axis_of("index_select", dim, given->shape.size());
+    const ir::Value at = at_least_a_line(positions("index_select", index, v->shape[size_t(axis)]));
     if (at->shape.size() != 1)
       throw Error(
           fmt::format("index_select: the index must have one axis, got {}", ir::type_string(*at)));
+    if (given->shape.empty() && at->numel() != 1)
+      throw Error(
+          fmt::format("index_select: {} positions of {}", at->numel(), ir::type_string(*given)));
     Shape line(v->shape.size(), 1), shape = v->shape;
     line[size_t(axis)] = shape[size_t(axis)] = at->shape[0];
-    return ir::gather(v, ir::expand(ir::reshape(at, line), shape), axis);
+    const ir::Value selected = ir::gather(v, ir::expand(ir::reshape(at, line), shape), axis);
+    return given->shape.empty() ? ir::reshape(selected, Shape{}) : selected;
   });
 }
 Tensor take(const Tensor& x, const Tensor& index, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("take", where, [&] {
     const ir::Value v = value_of(x);
     const ir::Value at = positions("take", index, v->numel());
     const ir::Value flat =
@@ -201,14 +222,14 @@ Tensor take(const Tensor& x, const Tensor& index, SourceLocation where) {
   });
 }
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source) {
-  return result_of(source.where(), [&] {
+  return result_of("scatter", source.where(), [&] {
     return scatter_value("scatter", ir::Combine::Set, x, dim, index,
                          operand_value(source, x.dtype()));
   });
 }
 Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
                    SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("scatter_add", where, [&] {
     const ir::Value updates = value_of(source);
     if (updates->dtype != x.dtype())
       throw Error(fmt::format("scatter_add: dtypes differ, {} and {}", name(x.dtype()),
@@ -219,7 +240,7 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
 
 // Through a scatter, so that a class out of range is an error and not a row of zeros.
 Tensor one_hot(const Tensor& x, int64_t classes, SourceLocation where) {
-  return result_of(where, [&] {
+  return result_of("one_hot", where, [&] {
     const ir::Value v = value_of(x);
     if (!is_integer(v->dtype) || classes < 1)
       throw Error(fmt::format("one_hot: expects integers and at least one class, got {} and {}",
@@ -235,13 +256,41 @@ Tensor one_hot(const Tensor& x, int64_t classes, SourceLocation where) {
 }
 
 Tensor argsort(const Tensor& x, int64_t dim, bool descending, SourceLocation where) {
-  return result_of(where, [&] { return ir::argsort(value_of(x), dim, descending); });
-}
-Tensor sort(const Tensor& x, int64_t dim, bool descending, SourceLocation where) {
-  return result_of(where, [&] {
-    const ir::Value v = value_of(x);
-    return ir::gather(v, ir::argsort(v, dim, descending), dim);
+  return result_of("argsort", where, [&] {
+    return along("argsort", value_of(x), dim, [&](const ir::Value& v, int64_t axis) {
+      return ir::argsort(v, axis, descending);
+    });
   });
+}
+
+namespace {
+
+// The first `count` elements (all, if none) of each line along an axis in their order.
+ValuesAndIndices in_order(std::string_view op, const Tensor& x, std::optional<int64_t> count,
+                          int64_t dim, bool descending, const SourceLocation& where) {
+  return called(op, where, [&] {
+    const ir::Value given = value_of(x), v = at_least_a_line(given);
+    const int64_t axis = runtime::axis_of(op, dim, given->shape.size());
+    const int64_t extent = v->shape[size_t(axis)];
+    if (count && (*count < 0 || *count > extent))
+      throw Error(fmt::format("{}: {} elements of axis {} of {}", op, *count, axis,
+                              ir::type_string(*given)));
+    ir::Value order = ir::argsort(v, axis, descending);
+    // Of rank 0 there is one element, and PyTorch gives it even where none is asked for.
+    if (count && !given->shape.empty()) order = ir::slice(order, axis, 0, *count);
+    const Shape shape = given->shape.empty() ? Shape{} : order->shape;
+    return ValuesAndIndices{runtime::make_tensor(ir::reshape(ir::gather(v, order, axis), shape)),
+                            runtime::make_tensor(ir::reshape(order, shape))};
+  });
+}
+
+}  // namespace
+
+ValuesAndIndices sort(const Tensor& x, int64_t dim, bool descending, SourceLocation where) {
+  return in_order("sort", x, std::nullopt, dim, descending, where);
+}
+ValuesAndIndices topk(const Tensor& x, int64_t k, int64_t dim, bool largest, SourceLocation where) {
+  return in_order("topk", x, k, dim, largest, where);
 }
 
 Tensor Tensor::gather(int64_t dim, const Tensor& index, SourceLocation where) const {
@@ -260,8 +309,11 @@ Tensor Tensor::scatter_add(int64_t dim, const Tensor& index, const Tensor& sourc
                            SourceLocation where) const {
   return cermet::scatter_add(*this, dim, index, source, where);
 }
-Tensor Tensor::sort(int64_t dim, bool descending, SourceLocation where) const {
+ValuesAndIndices Tensor::sort(int64_t dim, bool descending, SourceLocation where) const {
   return cermet::sort(*this, dim, descending, where);
+}
+ValuesAndIndices Tensor::topk(int64_t k, int64_t dim, bool largest, SourceLocation where) const {
+  return cermet::topk(*this, k, dim, largest, where);
 }
 Tensor Tensor::argsort(int64_t dim, bool descending, SourceLocation where) const {
   return cermet::argsort(*this, dim, descending, where);

@@ -5,7 +5,6 @@
 #include <unordered_set>
 
 #include "ir/check.h"
-#include "ir/gradient.h"
 #include "ir/view_transpose.h"
 #include "runtime/devices.h"
 #include "runtime/engine.h"
@@ -20,7 +19,29 @@ Buffer copy_of(const Buffer& memory, size_t bytes) {
   return copy;
 }
 
+// Passes the adjoint of what is there now on to what was there before.
+class Unrecorded : public ir::GradientRule {
+ public:
+  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
+                                           const ir::Value& adjoint) const override {
+    return {adjoint};
+  }
+};
+
+// What a cell shows instead of `old` by a write that gradients do not see.
+ir::Value unrecorded(const ir::Value& fresh, const ir::Value& old) {
+  return ir::custom_gradient(ir::stop_gradient(fresh), std::span(&old, 1),
+                             std::make_shared<const Unrecorded>());
+}
+
 }  // namespace
+
+ir::Value as_recorded(ir::Value value) {
+  while (value->op == ir::Op::CustomGradient &&
+         dynamic_cast<const Unrecorded*>(value->as<ir::CustomGradientAttr>().rule.get()))
+    value = value->operands[1];
+  return value;
+}
 
 Tensor Gradient::get() const {
   std::lock_guard lock(mutex_);
@@ -139,7 +160,7 @@ void* Cell::give_out() {
     if (!alone) memory = copy_of(memory, size_t(value_->numel()) * size_of(value_->dtype));
     elements_ = std::make_shared<const BufferStorage>(std::move(memory), true);
     home_ = ir::data(elements_, value_->dtype, value_->shape);
-    if (!value_->requires_grad) value_ = home_;
+    value_ = value_->requires_grad ? unrecorded(home_, value_) : home_;
   }
   return buffer_of(*elements_).data();
 }
@@ -219,9 +240,7 @@ void TensorState::assign(const ir::Value& elements, bool recorded) {
   if (elements->numel() == 0) return;
   const ir::Value old = cell_->value();
   ir::Value fresh = with_shown(old, view_, recorded ? elements : ir::stop_gradient(elements));
-  if (!recorded && old->requires_grad)
-    // The adjoint of what is there now goes on to what was there before.
-    fresh = ir::custom_gradient(ir::stop_gradient(fresh), std::span(&old, 1), ir::identity_rule());
+  if (!recorded && old->requires_grad) fresh = unrecorded(fresh, old);
   cell_->assign(std::move(fresh));
 }
 

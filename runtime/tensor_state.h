@@ -73,6 +73,8 @@ class Cell : public std::enable_shared_from_this<Cell> {
   std::vector<ir::Value> history() const;
   // Undoes the writes after `value`, which is of the history, if nothing was written since `now`.
   void put_back(const ir::Value& now, const ir::Value& value);
+
+  std::atomic<bool> consumed = false;  // see TensorState
   // The elements, if they were computed since the last assign().
   std::shared_ptr<const ir::Storage> elements() const;
   // The elements of `value` were computed; nothing happens if the cell has another value by now.
@@ -126,12 +128,17 @@ class TensorState {
   const std::shared_ptr<TensorState>& leaf() const { return leaf_; }
   const std::optional<ir::ViewMap>& leaf_view() const { return leaf_view_; }
 
-  std::atomic<bool> consumed = false;  // backward() went through here without retain_graph
+  // Whether backward() went through here without retain_graph. The views of all elements of a cell
+  // have it in common.
+  std::atomic<bool>& consumed() { return whole() ? cell_->consumed : consumed_; }
 
  private:
+  bool whole() const { return numel(view_.shape()) == cell_->value()->numel(); }
+
   std::shared_ptr<Cell> cell_;
   ir::ViewMap view_;
   DType dtype_;
+  std::atomic<bool> consumed_ = false;
   bool detached_ = false;                   // shares the elements, but not their gradient
   std::shared_ptr<GradVariable> variable_;  // of a leaf that requires grad, as is
   std::shared_ptr<Gradient> gradient_;
@@ -140,6 +147,9 @@ class TensorState {
 };
 
 Tensor make_tensor(ir::Value value);
+
+// What gradients see of a cell's value: it, without the writes that were not recorded.
+ir::Value as_recorded(ir::Value value);
 
 // Whether operations of this thread record gradients (see NoGrad).
 bool& grad_mode();
@@ -156,6 +166,21 @@ decltype(auto) located(const SourceLocation& where, F&& f) {
   } catch (const Error& e) {
     if (e.has_location()) throw;
     throw Error(e.what(), where);
+  }
+}
+
+// The message of an error with `op` in place of the op that it begins with, if it begins with one.
+std::string renamed(std::string_view op, std::string_view message);
+
+// Runs f, the body of the public function `op`: an Error names the function that the user called
+// and the place of that call, whatever the function is composed of. Not for what calls back into
+// the user's code, nor for errors of computing elements.
+template <class F>
+decltype(auto) called(std::string_view op, const SourceLocation& where, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    throw Error(renamed(op, e.message()), where);
   }
 }
 

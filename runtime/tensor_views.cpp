@@ -8,7 +8,7 @@
 
 namespace cermet {
 
-using runtime::located;
+using runtime::called;
 using runtime::result_of;
 using runtime::TensorState;
 using runtime::value_of;
@@ -35,14 +35,14 @@ Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
 }  // namespace
 
 Tensor Tensor::reshape(const Shape& shape, SourceLocation where) const {
-  return located(where, [&] {
+  return called("reshape", where, [&] {
     const ir::Value checked = ir::reshape(value_of(*this), shape);
     return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.reshape(checked->shape); });
   });
 }
 
 Tensor Tensor::view(const Shape& shape, SourceLocation where) const {
-  return located(where, [&] {
+  return called("view", where, [&] {
     const ir::Value checked = ir::reshape(value_of(*this), shape);
     if (!state_->view().reshape(checked->shape).single())
       throw Error(fmt::format("view: {} with strides {} is no view of shape {}; use reshape()",
@@ -53,7 +53,7 @@ Tensor Tensor::view(const Shape& shape, SourceLocation where) const {
 }
 
 Tensor Tensor::flatten(int64_t start_dim, int64_t end_dim, SourceLocation where) const {
-  return located(where, [&] {
+  return called("flatten", where, [&] {
     const Shape& old = shape(where);
     if (old.empty()) return reshape({1}, where);
     const int64_t first = ir::wrap_axis("flatten", start_dim, old.size());
@@ -70,7 +70,7 @@ Tensor Tensor::flatten(int64_t start_dim, int64_t end_dim, SourceLocation where)
 }
 
 Tensor Tensor::permute(const Dims& order, SourceLocation where) const {
-  return located(where, [&] {
+  return called("permute", where, [&] {
     const ir::Value checked = ir::permute(value_of(*this), order);
     Dims wrapped;
     for (int64_t d : order) wrapped.push_back(ir::wrap_axis("permute", d, order.size()));
@@ -79,31 +79,36 @@ Tensor Tensor::permute(const Dims& order, SourceLocation where) const {
 }
 
 Tensor Tensor::transpose(int64_t dim0, int64_t dim1, SourceLocation where) const {
-  return located(where, [&] {
+  return called("transpose", where, [&] {
     Dims order(shape(where).size());
+    const int64_t first = runtime::axis_of("transpose", dim0, order.size());
+    const int64_t second = runtime::axis_of("transpose", dim1, order.size());
     for (size_t d = 0; d < order.size(); ++d) order[d] = int64_t(d);
-    std::swap(order[size_t(ir::wrap_axis("transpose", dim0, order.size()))],
-              order[size_t(ir::wrap_axis("transpose", dim1, order.size()))]);
+    if (!order.empty()) std::swap(order[size_t(first)], order[size_t(second)]);
     return permute(order, where);
   });
 }
 Tensor Tensor::swapaxes(int64_t axis0, int64_t axis1, SourceLocation where) const {
-  return transpose(axis0, axis1, where);
+  return called("swapaxes", where, [&] { return transpose(axis0, axis1, where); });
 }
 Tensor Tensor::t(SourceLocation where) const {
-  if (dim(where) > 2)
-    throw Error(fmt::format("t: expects at most 2 axes, got {}", ir::type_string(dtype(), shape())),
-                where);
-  return dim(where) < 2 ? *this : transpose(0, 1, where);
+  return called("t", where, [&] {
+    if (dim(where) > 2)
+      throw Error(
+          fmt::format("t: expects at most 2 axes, got {}", ir::type_string(dtype(), shape())));
+    return dim(where) < 2 ? *this : transpose(0, 1, where);
+  });
 }
 Tensor Tensor::T(SourceLocation where) const {
-  Dims order(shape(where).size());
-  for (size_t d = 0; d < order.size(); ++d) order[d] = int64_t(order.size() - 1 - d);
-  return permute(order, where);
+  return called("T", where, [&] {
+    Dims order(shape(where).size());
+    for (size_t d = 0; d < order.size(); ++d) order[d] = int64_t(order.size() - 1 - d);
+    return permute(order, where);
+  });
 }
 
 Tensor Tensor::expand(const Shape& shape, SourceLocation where) const {
-  return located(where, [&] {
+  return called("expand", where, [&] {
     const Shape& old = this->shape(where);
     Shape full = shape;
     for (size_t d = 0; d < full.size(); ++d)
@@ -120,26 +125,28 @@ Tensor Tensor::expand(const Shape& shape, SourceLocation where) const {
   });
 }
 Tensor Tensor::broadcast_to(const Shape& shape, SourceLocation where) const {
-  return expand(shape, where);
+  return called("broadcast_to", where, [&] { return expand(shape, where); });
 }
 
 Tensor Tensor::squeeze(SourceLocation where) const {
-  Shape kept;
-  for (int64_t extent : shape(where))
-    if (extent != 1) kept.push_back(extent);
-  return reshape(kept, where);
+  return called("squeeze", where, [&] {
+    Shape kept;
+    for (int64_t extent : shape(where))
+      if (extent != 1) kept.push_back(extent);
+    return reshape(kept, where);
+  });
 }
 Tensor Tensor::squeeze(int64_t dim, SourceLocation where) const {
-  return located(where, [&] {
+  return called("squeeze", where, [&] {
     Shape kept = shape(where);
-    const int64_t axis = ir::wrap_axis("squeeze", dim, kept.size());
-    if (kept[size_t(axis)] != 1) return *this;
+    const int64_t axis = runtime::axis_of("squeeze", dim, kept.size());
+    if (kept.empty() || kept[size_t(axis)] != 1) return *this;
     kept.erase(kept.begin() + axis);
     return reshape(kept, where);
   });
 }
 Tensor Tensor::unsqueeze(int64_t dim, SourceLocation where) const {
-  return located(where, [&] {
+  return called("unsqueeze", where, [&] {
     Shape grown = shape(where);
     grown.insert(grown.begin() + ir::wrap_axis("unsqueeze", dim, grown.size() + 1), 1);
     return reshape(grown, where);
@@ -148,7 +155,7 @@ Tensor Tensor::unsqueeze(int64_t dim, SourceLocation where) const {
 
 Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
                      int64_t step, SourceLocation where) const {
-  return located(where, [&] {
+  return called("slice", where, [&] {
     const ir::Value checked = ir::slice(value_of(*this), dim, start, stop, step);
     // The same slice of a line of positions says which elements it takes.
     const int64_t axis = ir::wrap_axis("slice", dim, shape(where).size());
@@ -163,7 +170,7 @@ Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<in
 }
 
 Tensor Tensor::narrow(int64_t dim, int64_t start, int64_t length, SourceLocation where) const {
-  return located(where, [&] {
+  return called("narrow", where, [&] {
     const int64_t extent = size(dim, where), first = start < 0 ? start + extent : start;
     if (length < 0 || first < 0 || first > extent - length)
       throw Error(fmt::format("narrow: {} elements from {} are not inside an axis of {}", length,
@@ -173,7 +180,7 @@ Tensor Tensor::narrow(int64_t dim, int64_t start, int64_t length, SourceLocation
 }
 
 Tensor Tensor::select(int64_t dim, int64_t i, SourceLocation where) const {
-  return located(where, [&] {
+  return called("select", where, [&] {
     const int64_t axis = ir::wrap_axis("select", dim, shape(where).size()),
                   extent = size(dim, where);
     if (i < -extent || i >= extent)
@@ -185,7 +192,7 @@ Tensor Tensor::select(int64_t dim, int64_t i, SourceLocation where) const {
 }
 
 Tensor Tensor::diagonal(int64_t offset, int64_t dim1, int64_t dim2, SourceLocation where) const {
-  return located(where, [&] {
+  return called("diagonal", where, [&] {
     const ir::Value checked = ir::diagonal(value_of(*this), offset, dim1, dim2);
     const size_t rank = shape(where).size();
     return view_of(*this, checked, [&](const ir::ViewMap& m) {
@@ -196,7 +203,7 @@ Tensor Tensor::diagonal(int64_t offset, int64_t dim1, int64_t dim2, SourceLocati
 }
 
 Tensor Tensor::flip(const Axes& dims, SourceLocation where) const {
-  return result_of(where, [&] {
+  return result_of("flip", where, [&] {
     ir::Value x = value_of(*this);
     for (int64_t axis : runtime::axes_of("flip", dims, x->shape.size())) x = ir::flip(x, axis);
     return x;
@@ -204,7 +211,11 @@ Tensor Tensor::flip(const Axes& dims, SourceLocation where) const {
 }
 
 Tensor Tensor::unfold(int64_t dim, int64_t size, int64_t step, SourceLocation where) const {
-  return located(where, [&] {
+  return called("unfold", where, [&] {
+    if (shape(where).empty()) {  // a line of one element, whose windows are lines
+      runtime::axis_of("unfold", dim, 0);
+      return reshape({1}, where).unfold(0, size, step, where).reshape({1}, where);
+    }
     if (size > this->size(dim, where))
       throw Error(fmt::format("unfold: windows of {} elements do not fit an axis of {}", size,
                               this->size(dim, where)));
@@ -216,47 +227,58 @@ Tensor Tensor::unfold(int64_t dim, int64_t size, int64_t step, SourceLocation wh
 }
 
 Tensor Tensor::clone(SourceLocation where) const {
-  return located(where, [&] {
-    // A snapshot: memory that others may write is read now.
-    const ir::Value value = value_of(*this);
-    if (!value->reads_borrowed) return runtime::make_tensor(value);
-    runtime::Buffer copy = runtime::default_engine().allocator().allocate(dtype(), shape(where));
-    read(dtype(), copy.data(), where);
-    const ir::Value snapshot = ir::data(
-        std::make_shared<const runtime::BufferStorage>(std::move(copy)), dtype(), shape(where));
-    if (!value->requires_grad) return runtime::make_tensor(snapshot);
-    // The gradient of a copy is the gradient of what was copied.
-    return runtime::make_tensor(
-        ir::custom_gradient(snapshot, std::span(&value, 1), ir::identity_rule()));
-  });
+  // A snapshot: memory that others may write is read now.
+  const ir::Value value = called("clone", where, [&] { return value_of(*this); });
+  if (!value->reads_borrowed) return runtime::make_tensor(value);
+  runtime::Buffer copy = runtime::default_engine().allocator().allocate(dtype(), shape(where));
+  read(dtype(), copy.data(), where);
+  const ir::Value snapshot = ir::data(
+      std::make_shared<const runtime::BufferStorage>(std::move(copy)), dtype(), shape(where));
+  if (!value->requires_grad) return runtime::make_tensor(snapshot);
+  // The gradient of a copy is the gradient of what was copied.
+  return runtime::make_tensor(
+      ir::custom_gradient(snapshot, std::span(&value, 1), ir::identity_rule()));
 }
 
 Tensor Tensor::contiguous(SourceLocation where) const {
-  return is_contiguous(where) ? *this : result_of(where, [&] { return value_of(*this); });
+  return called("contiguous", where, [&] {
+    return is_contiguous(where) ? *this : runtime::make_tensor(value_of(*this));
+  });
 }
 
 Tensor Tensor::to(DType type, SourceLocation where) const {
-  if (dtype(where) == type) return *this;
-  return result_of(where, [&] { return ir::cast(value_of(*this), type); });
+  return called("to", where, [&] {
+    return dtype(where) == type ? *this : runtime::make_tensor(ir::cast(value_of(*this), type));
+  });
 }
 Tensor Tensor::to(const Device& device, SourceLocation where) const {
-  if (this->device(where) == device) return *this;
-  return result_of(where, [&] { return runtime::value_on(value_of(*this), device); });
+  // Computing the elements may throw what is no mistake of this call.
+  if (called("to", where, [&] { return this->device(where) == device; })) return *this;
+  return runtime::located(
+      where, [&] { return runtime::make_tensor(runtime::value_on(value_of(*this), device)); });
 }
 Tensor Tensor::to(std::string_view dtype_or_device, SourceLocation where) const {
-  const Options options(dtype_or_device, where);
+  const Options options = called("to", where, [&] { return Options(dtype_or_device, where); });
   return options.dtype ? to(*options.dtype, where) : to(options.device, where);
 }
-Tensor Tensor::cuda(SourceLocation where) const { return to(Device{Device::Kind::Cuda, 0}, where); }
-Tensor Tensor::cpu(SourceLocation where) const { return to(Device{}, where); }
+Tensor Tensor::cuda(SourceLocation where) const {
+  called("cuda", where, [&] { state(where); });
+  return to(Device{Device::Kind::Cuda, 0}, where);
+}
+Tensor Tensor::cpu(SourceLocation where) const {
+  called("cpu", where, [&] { state(where); });
+  return to(Device{}, where);
+}
 
 Tensor Tensor::bitcast(DType type, SourceLocation where) const {
-  return result_of(where, [&] { return ir::bitcast(value_of(*this), type); });
+  return result_of("bitcast", where, [&] { return ir::bitcast(value_of(*this), type); });
 }
 
 Tensor Tensor::detach(SourceLocation where) const {
-  const TensorState& s = *state(where);
-  return Tensor(std::make_shared<TensorState>(s.cell(), s.view(), s.dtype(), true));
+  return called("detach", where, [&] {
+    const TensorState& s = *state(where);
+    return Tensor(std::make_shared<TensorState>(s.cell(), s.view(), s.dtype(), true));
+  });
 }
 
 }  // namespace cermet

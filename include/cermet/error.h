@@ -16,14 +16,19 @@ using SourceLocation = std::source_location;
 // location is known.
 class Error : public std::runtime_error {
  public:
-  explicit Error(const std::string& message) : std::runtime_error(message) {}
+  explicit Error(const std::string& message)
+      : std::runtime_error(message), length_(message.size()) {}
   Error(const std::string& message, const SourceLocation& where)
       : std::runtime_error(message + " [" + where.file_name() + ":" + std::to_string(where.line()) +
                            "]"),
+        length_(message.size()),
         has_location_(true) {}
   bool has_location() const { return has_location_; }
+  // what() without the place.
+  std::string message() const { return {what(), length_}; }
 
  private:
+  size_t length_;
   bool has_location_ = false;
 };
 

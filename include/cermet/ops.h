@@ -1,6 +1,7 @@
 #pragma once
 // Functions of tensors. Each throws Error at the call for shapes and dtypes that do not fit;
-// results are lazy. Where a name has two spellings, PyTorch's comes first and NumPy's is the alias.
+// results are lazy. Where a name has two spellings, PyTorch's comes first and NumPy's is the alias,
+// whose errors name the function that it stands for.
 
 #include <string_view>
 #include <type_traits>
@@ -118,6 +119,10 @@ Tensor isfinite(const Tensor& x, CERMET_HERE);
 bool allclose(const Tensor& x, const Tensor& y, double rtol = 1e-5, double atol = 1e-8,
               CERMET_HERE);
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max);
+Tensor clamp(const Tensor& x, std::nullopt_t, const Operand& max);
+Tensor clamp(const Tensor& x, const Operand& min, std::nullopt_t);
+Tensor clamp_min(const Tensor& x, const Operand& min);
+Tensor clamp_max(const Tensor& x, const Operand& max);
 Tensor square(const Tensor& x, CERMET_HERE);
 Tensor rsqrt(const Tensor& x, CERMET_HERE);
 Tensor reciprocal(const Tensor& x, CERMET_HERE);
@@ -165,8 +170,7 @@ CERMET_ALIASES1(X)
 #undef CERMET_ALIASES1
 
 // --- reductions: as the methods
-#define CERMET_REDUCTIONS(X) \
-  X(sum) X(mean) X(prod) X(amax) X(amin) X(max) X(min) X(any) X(all) X(logsumexp)
+#define CERMET_REDUCTIONS(X) X(sum) X(mean) X(prod) X(amax) X(amin) X(any) X(all) X(logsumexp)
 #define X(name)                                                                                  \
   inline Tensor name(const Tensor& x, const Axes& dim = {}, bool keepdim = false, CERMET_HERE) { \
     return x.name(dim, keepdim, where);                                                          \
@@ -174,6 +178,17 @@ CERMET_ALIASES1(X)
 CERMET_REDUCTIONS(X)
 #undef X
 #undef CERMET_REDUCTIONS
+#define CERMET_SELECTIONS(X) X(max) X(min) X(median)
+#define X(name)                                                                                   \
+  inline Tensor name(const Tensor& x, CERMET_HERE) { return x.name(where); }                      \
+  inline ValuesAndIndices name(const Tensor& x, int64_t dim, bool keepdim = false, CERMET_HERE) { \
+    return x.name(dim, keepdim, where);                                                           \
+  }
+CERMET_SELECTIONS(X)
+#undef X
+#undef CERMET_SELECTIONS
+inline Tensor max(const Tensor& x, const Tensor& other, CERMET_HERE) { return x.max(other, where); }
+inline Tensor min(const Tensor& x, const Tensor& other, CERMET_HERE) { return x.min(other, where); }
 inline Tensor var(const Tensor& x, const Axes& dim = {}, int64_t correction = 1,
                   bool keepdim = false, CERMET_HERE) {
   return x.var(dim, correction, keepdim, where);
@@ -264,7 +279,9 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
 Tensor one_hot(const Tensor& x, int64_t classes,
                CERMET_HERE);  // int64 [..., classes]; x must be in [0, classes)
 Tensor argsort(const Tensor& x, int64_t dim = -1, bool descending = false, CERMET_HERE);
-Tensor sort(const Tensor& x, int64_t dim = -1, bool descending = false, CERMET_HERE);  // values
+ValuesAndIndices sort(const Tensor& x, int64_t dim = -1, bool descending = false, CERMET_HERE);
+ValuesAndIndices topk(const Tensor& x, int64_t k, int64_t dim = -1, bool largest = true,
+                      CERMET_HERE);
 
 // --- neural networks
 // x [N,C,H,W] with weight [O,C/groups,kh,kw] -> [N,O,H',W']; bias [O] or undefined.

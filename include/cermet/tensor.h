@@ -135,6 +135,8 @@ namespace runtime {
 class TensorState;
 }
 
+struct ValuesAndIndices;  // auto [values, indices] = x.max(1), below
+
 #define CERMET_HERE SourceLocation where = SourceLocation::current()
 
 class Tensor {
@@ -193,8 +195,9 @@ class Tensor {
 
   // --- views: share memory with this tensor
   Tensor operator[](const Position& i) const { return select(0, i.value, i.where); }
-  // x[...] of Python. A view, unless a part is a tensor; only one may be. A mask is realized by the
-  // call, since it says the shape of the result.
+  // x[...] of Python. A view, unless parts are tensors: those are broadcast to one shape, which
+  // takes the place of their axes if they are next to each other, and else comes first, as in
+  // PyTorch. A mask is realized by the call, since it says the shape of the result.
   Tensor index(const std::vector<Index>& parts, CERMET_HERE) const;
   Tensor select(int64_t dim, int64_t i, CERMET_HERE) const;
   Tensor slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
@@ -251,21 +254,35 @@ class Tensor {
   Tensor isnan(CERMET_HERE) const;
   Tensor isinf(CERMET_HERE) const;
   Tensor isfinite(CERMET_HERE) const;
+  // Without one of the bounds: x.clamp(std::nullopt, 5). A NaN bound gives NaN.
   Tensor clamp(const Operand& min, const Operand& max) const;
+  Tensor clamp(std::nullopt_t, const Operand& max) const;
+  Tensor clamp(const Operand& min, std::nullopt_t) const;
+  Tensor clamp_min(const Operand& min) const;
+  Tensor clamp_max(const Operand& max) const;
   Tensor square(CERMET_HERE) const;
   Tensor rsqrt(CERMET_HERE) const;
   Tensor reciprocal(CERMET_HERE) const;
   Tensor relu(CERMET_HERE) const;
 
-  // --- reductions: over the given axes, or all
+  // --- reductions: over the given axes, or all. As in PyTorch, what works along an axis takes a
+  // tensor of rank 0 as a line of one element, whose axis is 0 or -1.
   Tensor sum(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor mean(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor prod(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor amax(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor amin(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
-  Tensor max(const Axes& dim = {}, bool keepdim = false,
-             CERMET_HERE) const;  // values only; positions by argmax
-  Tensor min(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
+  // Along an axis also where the extremum is, the first one of equals; the gradient goes there.
+  // Over several axes, and shared between equals: amax and amin.
+  Tensor max(CERMET_HERE) const;
+  Tensor min(CERMET_HERE) const;
+  ValuesAndIndices max(int64_t dim, bool keepdim = false, CERMET_HERE) const;
+  ValuesAndIndices min(int64_t dim, bool keepdim = false, CERMET_HERE) const;
+  Tensor max(const Tensor& other, CERMET_HERE) const;  // maximum
+  Tensor min(const Tensor& other, CERMET_HERE) const;  // minimum
+  // The lower of the two middle elements; NaN if there is one.
+  Tensor median(CERMET_HERE) const;
+  ValuesAndIndices median(int64_t dim, bool keepdim = false, CERMET_HERE) const;
   Tensor any(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor all(const Axes& dim = {}, bool keepdim = false, CERMET_HERE) const;
   Tensor var(const Axes& dim = {}, int64_t correction = 1, bool keepdim = false, CERMET_HERE) const;
@@ -288,8 +305,11 @@ class Tensor {
   Tensor dot(const Tensor& other, CERMET_HERE) const;
   Tensor scatter(int64_t dim, const Tensor& index, const Operand& source) const;
   Tensor scatter_add(int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE) const;
+  // Equal elements stay in their order, and NaN counts as the greatest.
   Tensor argsort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;
-  Tensor sort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;  // values
+  ValuesAndIndices sort(int64_t dim = -1, bool descending = false, CERMET_HERE) const;
+  // The k greatest, or least, in order.
+  ValuesAndIndices topk(int64_t k, int64_t dim = -1, bool largest = true, CERMET_HERE) const;
 
   // --- in place: views of this tensor and tensors that share its memory see the new elements.
   // Error on a leaf that requires grad, outside of no_grad, and where the result's kind does not
@@ -300,6 +320,10 @@ class Tensor {
   Tensor& div_(const Operand& other);
   Tensor& pow_(const Operand& other);
   Tensor& clamp_(const Operand& min, const Operand& max);
+  Tensor& clamp_(std::nullopt_t, const Operand& max);
+  Tensor& clamp_(const Operand& min, std::nullopt_t);
+  Tensor& clamp_min_(const Operand& min);
+  Tensor& clamp_max_(const Operand& max);
   Tensor& copy_(const Tensor& source, CERMET_HERE);
   Tensor& fill_(const Scalar& value, CERMET_HERE);
   Tensor& zero_(CERMET_HERE);
@@ -309,8 +333,11 @@ class Tensor {
   Tensor& relu_(CERMET_HERE);
   Tensor& scatter_(int64_t dim, const Tensor& index, const Operand& source);
   Tensor& scatter_add_(int64_t dim, const Tensor& index, const Tensor& source, CERMET_HERE);
-  // x[...] = value.
-  Tensor& index_put_(const std::vector<Index>& parts, const Operand& value);
+  // x[...] = value, or with accumulate x[...] += value that counts positions given twice twice.
+  // Of values for one position without it, the last one stays. A mask is realized where the value
+  // has an element for each position of it.
+  Tensor& index_put_(const std::vector<Index>& parts, const Operand& value,
+                     bool accumulate = false);
   Tensor& masked_fill_(const Tensor& mask, const Operand& value);
   Tensor& operator+=(const Operand& other) { return add_(other); }
   Tensor& operator-=(const Operand& other) { return sub_(other); }
@@ -322,12 +349,17 @@ class Tensor {
   const std::shared_ptr<runtime::TensorState>& state(CERMET_HERE) const;
 
  private:
-  // Untyped halves of the templates above.
+  // Untyped halves of the templates above. readable() realizes; it returns the number of elements.
+  size_t readable(DType dtype, const SourceLocation& where) const;
   void read(DType dtype, void* to, const SourceLocation& where) const;
   void read_item(DType dtype, void* to, const SourceLocation& where) const;
   void* pointer(DType dtype, bool contiguous, const SourceLocation& where) const;
 
   std::shared_ptr<runtime::TensorState> state_;
+};
+
+struct ValuesAndIndices {
+  Tensor values, indices;  // indices: int64, along the axis that was asked for
 };
 
 // One part of x.index({...}): an integer, a slice, newaxis, ellipsis, or a tensor: positions
@@ -362,13 +394,14 @@ T Tensor::item(SourceLocation where) const {
 }
 template <Element T>
 std::vector<T> Tensor::to_vector(SourceLocation where) const {
-  realize(where);  // an error here says more than what std::vector would throw
+  // Memory for the elements after they are known to exist.
+  const size_t count = readable(dtype_of<T>, where);
   if constexpr (std::is_same_v<T, bool>) {
-    std::vector<uint8_t> bytes(size_t(numel(where)));
+    std::vector<uint8_t> bytes(count);
     read(DType::Bool, bytes.data(), where);
     return {bytes.begin(), bytes.end()};
   } else {
-    std::vector<T> out(size_t(numel(where)));
+    std::vector<T> out(count);
     read(dtype_of<T>, out.data(), where);
     return out;
   }

@@ -24,15 +24,15 @@ TEST_CASE("bad input: shapes that do not broadcast") {
   CHECK_ERROR(a.mul(b), "mul: ", "[2,3]", "[2,2]");
   CHECK_ERROR(ct::pow(a, b), "pow: ", "[2,3]", "[2,2]");
   CHECK_ERROR(a < b, "lt: ", "[2,3]", "[2,2]");
-  CHECK_ERROR(a > b, "lt: ", "[2,3]", "[2,2]");
+  CHECK_ERROR(a > b, "gt: ", "[2,3]", "[2,2]");
   CHECK_ERROR(ct::where(a > 0, a, b), "where: ", "[2,3]", "[2,2]");
   CHECK_ERROR(a.clamp(b, 1), "clamp: ", "[2,3]", "[2,2]");
-  CHECK_ERROR(ct::logical_and(a, b), "bitwise_and: ", "[2,3]", "[2,2]");
+  CHECK_ERROR(ct::logical_and(a, b), "logical_and: ", "[2,3]", "[2,2]");
   CHECK_ERROR(a.expand({2, 4}), "expand: ", "[2,3]", "[2,4]");
   CHECK_ERROR(a.expand({3}), "expand: ", "[2,3]", "[3]");
-  CHECK_ERROR(a.broadcast_to({-2, 3}), "expand: ", "-2");
-  CHECK_ERROR(ct::mse_loss(a, b), "sub: ", "[2,3]", "[2,2]");
-  CHECK_ERROR(ct::layer_norm(a, 1, f({2})), "mul: ", "[2,3]", "[2]");
+  CHECK_ERROR(a.broadcast_to({-2, 3}), "broadcast_to: ", "-2");
+  CHECK_ERROR(ct::mse_loss(a, b), "mse_loss: ", "[2,3]", "[2,2]");
+  CHECK_ERROR(ct::layer_norm(a, 1, f({2})), "layer_norm: ", "[2,3]", "[2]");
 }
 
 TEST_CASE("bad input: dtypes that do not fit") {
@@ -292,7 +292,7 @@ TEST_CASE("bad input: sizes and positions at the ends of 64 bits") {
   CHECK_ERROR(ct::arange(least, most), "arange: 18446744073709551615 elements");
   CHECK(ct::arange(least, most, most).numel() == 3);
   const ct::Tensor image = ct::ones({1, 1, 4, 4}), weight = ct::ones({1, 1, 2, 2});
-  CHECK_ERROR(ct::conv2d(image, weight, {}, {1}, {most / 2}), "pad: ");
-  CHECK_ERROR(ct::conv2d(image, weight, {}, {1}, {0}, {most}), "conv: ");
+  CHECK_ERROR(ct::conv2d(image, weight, {}, {1}, {most / 2}), "conv2d: ", "4611686018427387903");
+  CHECK_ERROR(ct::conv2d(image, weight, {}, {1}, {0}, {most}), "conv2d: ", "window");
   CHECK_ERROR(ct::max_pool2d(image, {2}, {1}, {most / 2 + 1}), "max_pool2d: padding");
 }

@@ -130,7 +130,7 @@ const std::map<std::string, Call>& calls() {
 , {"one_hot", CALL{return ct::one_hot(x[0], c.integer("classes"));
 }
 }
-, {"sort", CALL{return ct::sort(x[0], c.integer("dim"), c.integer("descending") != 0);
+, {"sort", CALL{return ct::sort(x[0], c.integer("dim"), c.integer("descending") != 0).values;
 }
 }
 , {"argsort", CALL{return x[0].argsort(c.integer("dim"), c.integer("descending") != 0);

@@ -91,7 +91,21 @@ TEST_CASE("grad: twice is an error, unless the first call retained the graph") {
   y.backward();
   CHECK(gradient(x) == Doubles{12});
   CHECK_ERROR(y.backward(), "backward: ", "second time", "retain_graph");
-  CHECK_ERROR(Tensor(y).backward(), "second time");
+  const Tensor copy = y;
+  CHECK_ERROR(copy.backward(), "second time");
+  // Whatever handle is used: a copy made before, another shape of it.
+  const Tensor z = (x * x).sum(), before = z, line = z.reshape({1});
+  const std::vector<Tensor> kept{z};
+  z.backward();
+  CHECK_ERROR(before.backward(), "second time");
+  CHECK_ERROR(kept[0].backward(), "second time");
+  CHECK_ERROR(line.backward(), "second time");
+  CHECK_ERROR(z.reshape({1, 1}).backward(), "second time");
+  // Of two results, and of two elements of one, each has its own.
+  (x * x).sum().backward();
+  const Tensor pair = ct::stack({x, x * 2}).sum(1);
+  pair[0].backward();
+  pair[1].backward();
 }
 
 TEST_CASE("grad: what has no gradient is refused") {
@@ -376,7 +390,7 @@ TEST_CASE("grad: whole functions against differences") {
             .sum();
       },
       [](const Tensor& x) { return ct::max_pool2d(x.reshape({1, 1, 2, 3}), {2, 2}, {1}).sum(); },
-      [](const Tensor& x) { return (ct::sort(x, 1) * ct::arange(3)).sum(); },
+      [](const Tensor& x) { return (ct::sort(x, 1).values * ct::arange(3)).sum(); },
       [](const Tensor& x) { return ct::tensordot(x, x, 2) + ct::outer(x[0], x[1]).exp().sum(); },
       [](const Tensor& x) {
         return (x.scatter_add(1, ct::tensor({{0, 0, 2}, {1, 1, 1}}), x * x) * x).sum();
@@ -444,4 +458,21 @@ TEST_CASE("grad: gradients accumulated over steps that are realized keep no hist
   }
   CHECK(w.grad()[2].item<float>() == 400);
   CHECK(ct::ir::live_nodes() <= nodes + 16);
+}
+
+TEST_CASE("grad: writes through a detached result are seen by what reads it, not by gradients") {
+  const Tensor w = leaf({1, 2});
+  const Tensor y = w * 3, before = y.sum();
+  y.detach().data<double>()[0] = 50;
+  CHECK(y.to_vector<double>() == Doubles{50, 6});
+  const Tensor after = (y * y).sum();
+  CHECK(after.item<double>() == 2536);
+  CHECK(before.item<double>() == 9);
+  y.detach().data<double>()[1] = 0;
+  CHECK((y * 1).to_vector<double>() == Doubles{50, 0});
+  after.backward();
+  CHECK(gradient(w) == Doubles{2 * 50 * 3, 0});  // d(y^2) by the elements of y now, as in PyTorch
+  CHECK(ct::grad(before, y).to_vector<double>() == Doubles{1, 1});
+  CHECK(ct::grad(y.sum(), y).to_vector<double>() == Doubles{1, 1});
+  CHECK(y.requires_grad());
 }

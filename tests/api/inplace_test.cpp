@@ -172,8 +172,7 @@ TEST_CASE("in place: indices that are refused") {
   CHECK_ERROR(a.index({ct::ellipsis, ct::ellipsis}), "index: ", "ellipsis");
   CHECK_ERROR(a.index({ct::tensor({1.0})}), "index: ", "f32[1]");
   CHECK_ERROR(a.index({ct::tensor({true, false, true})}), "index: ", "mask bool[3]", "[2,3]");
-  CHECK_ERROR(a.index({ct::tensor({0}), ct::tensor({0})}), "index: ", "only one");
-  CHECK_ERROR(a.index({ct::Slice{.step = 0}}), "slice: ", "0");
+  CHECK_ERROR(a.index({ct::Slice{.step = 0}}), "index: ", "step is 0");
   CHECK_ERROR(a.index_put_({0}, ct::tensor({1, 2})), "index_put_", "[2]", "[3]");
   CHECK_ERROR(a.index({ct::tensor({0, 2})}).realize(), "2");
   CHECK_ERROR(a.select(2, 0), "select: ", "axis 2");
