@@ -196,27 +196,63 @@ bool compare_by(Comparison comparison, float a, float b) {
   return kAll[static_cast<int>(comparison)](a, b);
 }
 
+// A half of a pair. flag: of bf16; flag2: subnormal f16 count as zero.
+float pair_part(const Inst& inst, u32 pair, int part) {
+  const u16 bits = static_cast<u16>(pair >> (16 * part));
+  if (!inst.flag && inst.flag2 && (bits & 0x7c00) == 0) return 0.0F;
+  return inst.flag ? bfloat_to_float(bits) : half_to_float(bits);
+}
+
 void exec_setp_pair(Warp& warp, const Inst& inst, Mask mask) {
   const u32 *a = warp.at<u32>(inst.op[2]), *b = warp.at<u32>(inst.op[3]);
   for (int part = 0; part < 2; ++part) {
     Mask& p = warp.predicate(inst.op[static_cast<std::size_t>(part)]);
     for_lanes(mask, [&](int lane) {
-      const auto value = [&](u32 x) {
-        const u16 bits = static_cast<u16>(x >> (16 * part));
-        if (!inst.flag && inst.flag2 && (bits & 0x7c00) == 0) return 0.0F;
-        return inst.flag ? bfloat_to_float(bits) : half_to_float(bits);
-      };
       const bool result =
-          compare_by(static_cast<Comparison>(inst.imm), value(a[lane]), value(b[lane]));
+          compare_by(static_cast<Comparison>(inst.imm), pair_part(inst, a[lane], part),
+                     pair_part(inst, b[lane], part));
       p = result ? p | lane_bit(lane) : p & ~lane_bit(lane);
     });
   }
+}
+
+// set of pairs: each half of the result is 1.0 or, for an integer, all ones where the comparison of
+// the halves holds. target: what a half holds then.
+void exec_set_pair(Warp& warp, const Inst& inst, Mask mask) {
+  const u32 *a = warp.at<u32>(inst.op[2]), *b = warp.at<u32>(inst.op[3]);
+  u32* d = warp.at<u32>(inst.op[0]);
+  for_lanes(mask, [&](int lane) {
+    u32 result = 0;
+    for (int part = 0; part < 2; ++part) {
+      const float x = pair_part(inst, a[lane], part), y = pair_part(inst, b[lane], part);
+      if (compare_by(static_cast<Comparison>(inst.imm), x, y)) result |= inst.target << (16 * part);
+    }
+    d[lane] = result;
+  });
+}
+
+void decode_set_pair(Decoder& decoder, const Statement& statement, Modifiers& modifiers, Type to,
+                     Type from) {
+  decoder.expect_operands(statement, 3);
+  Inst inst = decoder.start(statement);
+  inst.imm = static_cast<s64>(take_comparison(decoder, modifiers, from));
+  inst.flag = from == Type::BF16x2;
+  inst.flag2 = modifiers.take("ftz");
+  inst.target = to == Type::F16x2 ? 0x3c00U : to == Type::BF16x2 ? 0x3f80U : 0xffffU;
+  if (bytes_of(to) != 4 || to == Type::F32) decoder.fail("not for these types");
+  inst.op[0] = decoder.destination(statement.operands[0], 4);
+  inst.op[2] = decoder.source(statement.operands[1], from);
+  inst.op[3] = decoder.source(statement.operands[2], from);
+  decoder.add(inst, exec_set_pair);
 }
 
 // set: all ones or 1.0 where the comparison holds, else zero.
 void decode_set(Decoder& decoder, const Statement& statement, Modifiers& modifiers) {
   const Type to = modifiers.take_type(), from = modifiers.take_type();
   const Type type = from;
+  if (from == Type::F16x2 || from == Type::BF16x2) {
+    return decode_set_pair(decoder, statement, modifiers, to, from);
+  }
   if (bytes_of(to) > 4 || kind_of(from) == Kind::Packed) decoder.fail("not for these types");
   Inst inst = decoder.start(statement);
   inst.op[0] = decoder.destination(statement.operands.at(0), bytes_of(to));

@@ -56,9 +56,7 @@ class Lexer {
     const char c = text_[at_];
     if (starts_word(c)) return word();
     if (c == '.' && starts_word(at(at_ + 1))) {
-      Token token = word();
-      token.kind = Token::Kind::Directive;
-      return token;
+      return directive();
     }
     if (std::isdigit(static_cast<unsigned char>(c))) return number();
     if (c == '"') return string();
@@ -81,6 +79,13 @@ class Lexer {
       break;
     }
     return take(Token::Kind::Word, end - at_);
+  }
+
+  // ".reg.b32" is two of them.
+  Token directive() {
+    std::size_t end = at_ + 1;
+    while (in_word(at(end))) ++end;
+    return take(Token::Kind::Directive, end - at_);
   }
 
   Token number() {
