@@ -89,9 +89,17 @@ const Planted kPlanted[] = {
     {"bounded", Fault::LaunchBounds},
 };
 
-const char* const kClean[] = {
-    "clean_reverse",        "clean_sum",      "clean_last_block", "clean_pipeline",   "clean_warp",
-    "clean_named_barriers", "clean_mbarrier", "clean_same_store", "clean_divergence", "touch"};
+const char* const kClean[] = {"clean_reverse",
+                              "clean_sum",
+                              "clean_last_block",
+                              "clean_last_block_late_fence",
+                              "clean_pipeline",
+                              "clean_warp",
+                              "clean_named_barriers",
+                              "clean_mbarrier",
+                              "clean_same_store",
+                              "clean_divergence",
+                              "touch"};
 
 }  // namespace
 
