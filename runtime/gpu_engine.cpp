@@ -92,7 +92,8 @@ std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& reques
   const std::vector<compiler::Program::Launch>& launches = plan->program.launches;
   for (size_t i = 0; i < launches.size(); ++i)
     if (!launches[i].kernel.reports.empty()) plan->reporting.push_back(i);
-  plan->replayable = launches.size() >= least_replayed;
+  // With a wait after each launch an error names the kernel; a graph would hide it.
+  plan->replayable = launches.size() >= least_replayed && !device_.card()->waits_after_launch();
   for (const auto& launch : launches)
     plan->replayable &= launch.kind == compiler::Kernel::Kind::Fused &&
                         !compiler::arguments_in_memory(launch.kernel.function);
