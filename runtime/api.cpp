@@ -96,7 +96,7 @@ ir::Value from_front(const ir::Value& positions, int64_t extent) {
   return ir::where(counted, moved, at);
 }
 
-ir::Value placed(ir::Value value, const Device& device) {
+ir::Value placed(const ir::Value& value, const Device& device) {
   return device.kind == Device::Kind::Cpu ? value : value_on(value, device);
 }
 

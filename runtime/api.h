@@ -21,7 +21,7 @@ Tensor result_of(std::string_view op, const SourceLocation& where, F&& f) {
 }
 
 // The value on a GPU, if that is the device; on the CPU it stays an expression.
-ir::Value placed(ir::Value value, const Device& device);
+ir::Value placed(const ir::Value& value, const Device& device);
 
 // The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then
 // tensors without, then numbers, each later group only matters if its kind (bool < integer < float)

@@ -11,7 +11,6 @@ namespace cermet {
 
 using runtime::called;
 using runtime::created_on;
-using runtime::result_of;
 
 Options::Options(std::string_view text, SourceLocation where) {
   dtype = parse_dtype(text);

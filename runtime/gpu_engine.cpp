@@ -54,7 +54,7 @@ struct GpuEngine::Plan {
   mutable size_t oldest = 0;  // of replays
 };
 
-GpuEngine::GpuEngine(cuda::Device& device, EngineOptions options)
+GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
     : device_(device),
       target_(compiler::cuda_target(device.facts().compute_capability)),
       ptx_only_(std::getenv("CERMET_CUDA_PTX") != nullptr),

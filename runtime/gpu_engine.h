@@ -36,7 +36,7 @@ namespace cermet::runtime {
 class GpuEngine {
  public:
   // The device outlives the engine.
-  explicit GpuEngine(cuda::Device& device, EngineOptions options = {});
+  explicit GpuEngine(cuda::Device& device, const EngineOptions& options = {});
   ~GpuEngine();
 
   cuda::Device& device() { return device_; }

@@ -91,13 +91,11 @@ TEST_CASE("grad: twice is an error, unless the first call retained the graph") {
   y.backward();
   CHECK(gradient(x) == Doubles{12});
   CHECK_ERROR(y.backward(), "backward: ", "second time", "retain_graph");
-  const Tensor copy = y;
-  CHECK_ERROR(copy.backward(), "second time");
+  CHECK_ERROR(Tensor(y).backward(), "second time");
   // Whatever handle is used: a copy made before, another shape of it.
-  const Tensor z = (x * x).sum(), before = z, line = z.reshape({1});
+  const Tensor z = (x * x).sum(), line = z.reshape({1});
   const std::vector<Tensor> kept{z};
   z.backward();
-  CHECK_ERROR(before.backward(), "second time");
   CHECK_ERROR(kept[0].backward(), "second time");
   CHECK_ERROR(line.backward(), "second time");
   CHECK_ERROR(z.reshape({1, 1}).backward(), "second time");
