@@ -86,6 +86,12 @@ class Widths {
         if (x(0).low >= 0) return {0, std::max<int128>(0, std::min(most, x(0).high))};
         return {-most, most};
       }
+      case Opcode::Xor: {
+        if (x(0).low < 0 || x(1).low < 0) return {-unbounded, unbounded};
+        int128 most = 1;
+        while (most <= std::max(x(0).high, x(1).high)) most *= 2;
+        return {0, most - 1};
+      }
       case Opcode::Ramp: return {x(0).low, x(0).high + i.lanes - 1};
       case Opcode::Select: {
         // The smaller of two, as Builder::min_index writes it, is at most either.
@@ -151,6 +157,7 @@ std::vector<bool> index_values(const loops::Function& function) {
         case Opcode::Mul:
         case Opcode::Div:
         case Opcode::Rem:
+        case Opcode::Xor:
         case Opcode::Ramp:
         case Opcode::Splat:
         case Opcode::Extract: break;

@@ -245,6 +245,30 @@ void Builder::report(int64_t code, Ref mask, Ref value) {
 void Builder::barrier() {
   append({Opcode::Barrier, DType::I64, 1, -1, 0, {}}, int32_t(open_.size()) - 1);
 }
+Ref Builder::load_matrix(int32_t buffer, Ref position, bool transposed) {
+  const Opcode op = transposed ? Opcode::LoadMatrixTransposed : Opcode::LoadMatrix;
+  return append({op, DType::U32, 4, -1, buffer, {position}}, int32_t(open_.size()) - 1);
+}
+Ref Builder::mma(DType type, Ref left, Ref right0, Ref right1, Ref sum) {
+  return append({Opcode::Mma, DType::F32, 4, -1, type == DType::BF16, {left, right0, right1, sum}},
+                int32_t(open_.size()) - 1);
+}
+void Builder::copy_async(int32_t to, Ref to_position, int32_t from, Ref position, Ref mask) {
+  SmallVector<Ref, 4> operands{to_position, position};
+  if (mask) operands.push_back(mask);
+  Buffer& buffer = function_.buffers[size_t(to)];
+  buffer.written = true;
+  const auto count = uint16_t(16 / size_of(buffer.dtype));
+  append(
+      {Opcode::CopyAsync, buffer.dtype, count, -1, to | int64_t(from) << 32, std::move(operands)},
+      int32_t(open_.size()) - 1);
+}
+void Builder::copy_commit() {
+  append({Opcode::CopyCommit, DType::I64, 1, -1, 0, {}}, int32_t(open_.size()) - 1);
+}
+void Builder::copy_wait(int64_t groups) {
+  append({Opcode::CopyWait, DType::I64, 1, -1, groups, {}}, int32_t(open_.size()) - 1);
+}
 Ref Builder::shuffle(Opcode op, Ref x, int64_t distance) {
   return append({op, dtype(x), uint16_t(lanes(x)), -1, distance, {x}}, int32_t(open_.size()) - 1);
 }

@@ -90,6 +90,13 @@ class Builder {
   void scatter_store(int32_t buffer, Ref positions, Ref value, Ref mask = {});
   void report(int64_t code, Ref mask, Ref value);
   void barrier();
+  // From an f16 or bf16 buffer in shared memory.
+  Ref load_matrix(int32_t buffer, Ref position, bool transposed);
+  // dtype: F16 or BF16, of the elements in left, right0 and right1.
+  Ref mma(DType dtype, Ref left, Ref right0, Ref right1, Ref sum);
+  void copy_async(int32_t to, Ref to_position, int32_t from, Ref position, Ref mask = {});
+  void copy_commit();
+  void copy_wait(int64_t groups);
   // Opcode::ShuffleXor and ShuffleUp: of x, from another thread of the warp.
   Ref shuffle(Opcode op, Ref x, int64_t distance);
 

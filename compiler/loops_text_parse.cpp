@@ -18,7 +18,7 @@ namespace {
 
 using ir::Token;
 
-enum class Detail : uint8_t { None, Literal, Number, Buffer, Helper };
+enum class Detail : uint8_t { None, Literal, Number, Buffer, Buffers, Helper };
 
 Detail detail_of(Opcode op) {
   switch (op) {
@@ -28,11 +28,16 @@ Detail detail_of(Opcode op) {
     case Opcode::Report:
     case Opcode::ShuffleXor:
     case Opcode::ShuffleUp:
+    case Opcode::Mma:
+    case Opcode::CopyWait:
     case Opcode::Result: return Detail::Number;
     case Opcode::Load:
     case Opcode::GatherLoad:
     case Opcode::Store:
-    case Opcode::ScatterStore: return Detail::Buffer;
+    case Opcode::ScatterStore:
+    case Opcode::LoadMatrix:
+    case Opcode::LoadMatrixTransposed: return Detail::Buffer;
+    case Opcode::CopyAsync: return Detail::Buffers;
     case Opcode::CallScalar: return Detail::Helper;
     default: return Detail::None;
   }
@@ -225,8 +230,7 @@ class Parser : private ir::Scanner {
       fail(word, fmt::format("{} is no opcode{}", ir::quoted(word.text),
                              ir::suggest(word.text, opcode_names())));
     const auto op = Opcode(row);
-    const bool valued = op != Opcode::Store && op != Opcode::ScatterStore && op != Opcode::Report &&
-                        op != Opcode::Barrier && op != Opcode::If;
+    const bool valued = has_value(op);
     if (valued != !defined.text.empty())
       fail(word, fmt::format("'{}' {}", word.text,
                              valued ? "needs a name for its result" : "has no result"));
@@ -240,20 +244,26 @@ class Parser : private ir::Scanner {
     if (valued) define(defined, r);
   }
 
+  int64_t buffer_number() {
+    const Token token = expect_kind(Token::Kind::Name, "a buffer");
+    if (!token.text.starts_with('b'))
+      fail(token, fmt::format("{} is no buffer", ir::quoted(token.text)));
+    const auto which = number<int32_t>(token.text.substr(1), token);
+    if (which < 0 || size_t(which) >= f_.buffers.size())
+      fail(token, fmt::format("{} of {} buffers", token.text, f_.buffers.size()));
+    return which;
+  }
+
   void detail(Instruction& i) {
     switch (detail_of(i.op)) {
       case Detail::None: return;
       case Detail::Number: i.imm = integer("a number"); return;
       case Detail::Literal: i.imm = int64_t(literal_bits(i.dtype, literal())); return;
-      case Detail::Buffer: {
-        const Token token = expect_kind(Token::Kind::Name, "a buffer");
-        if (!token.text.starts_with('b'))
-          fail(token, fmt::format("{} is no buffer", ir::quoted(token.text)));
-        i.imm = number<int32_t>(token.text.substr(1), token);
-        if (i.imm < 0 || size_t(i.imm) >= f_.buffers.size())
-          fail(token, fmt::format("{} of {} buffers", token.text, f_.buffers.size()));
+      case Detail::Buffer: i.imm = buffer_number(); return;
+      case Detail::Buffers:
+        i.imm = buffer_number();
+        i.imm |= buffer_number() << 32;
         return;
-      }
       case Detail::Helper: {
         const Token token = expect_kind(Token::Kind::Name, "a helper");
         i.imm = row_of(token.text, helper_names());

@@ -49,11 +49,6 @@ void walk(const Function& f, const Enter& enter, const Leave& leave) {
   }
 }
 
-bool has_value(const Instruction& i) {
-  return i.op != Opcode::Store && i.op != Opcode::ScatterStore && i.op != Opcode::Report &&
-         i.op != Opcode::Barrier && i.op != Opcode::If;
-}
-
 class Printer : private ir::TextWriter {
  public:
   explicit Printer(const Function& function) : f_(function), number_(f_.instructions.size(), -1) {}
@@ -93,7 +88,7 @@ class Printer : private ir::TextWriter {
         f_,
         [&](Ref r, bool) {
           const Instruction& i = f_.instructions[size_t(r.id)];
-          if (has_value(i)) give(r);
+          if (has_value(i.op)) give(r);
           if (const Block* body = body_of(i))
             for (Ref parameter : body->parameters) give(parameter);
         },
@@ -135,7 +130,7 @@ class Printer : private ir::TextWriter {
 
   void statement(Ref r) {
     const Instruction& i = f_.instructions[size_t(r.id)];
-    if (has_value(i)) ref(r), out_ += " = ";
+    if (has_value(i.op)) ref(r), out_ += " = ";
     out_ += name(i.op);
     if (class_of(i.op) != OpcodeClass::Structure) {
       add(" {}", name(i.dtype));
@@ -158,11 +153,16 @@ class Printer : private ir::TextWriter {
       case Opcode::Report:
       case Opcode::ShuffleXor:
       case Opcode::ShuffleUp:
+      case Opcode::Mma:
+      case Opcode::CopyWait:
       case Opcode::Result: add(" {}", i.imm); return;
       case Opcode::Load:
       case Opcode::GatherLoad:
       case Opcode::Store:
-      case Opcode::ScatterStore: add(" b{}", i.imm); return;
+      case Opcode::ScatterStore:
+      case Opcode::LoadMatrix:
+      case Opcode::LoadMatrixTransposed: add(" b{}", i.imm); return;
+      case Opcode::CopyAsync: add(" b{} b{}", i.imm & 0xffffffff, i.imm >> 32); return;
       case Opcode::CallScalar:
         if (size_t(i.imm) < std::size(helper_names)) add(" {}", helper_names[size_t(i.imm)]);
         return;

@@ -197,9 +197,7 @@ class Verifier {
       if (!exists(operand) || !visible_[size_t(operand.id)])
         return bad(r, "%{} is not visible here", operand.id);
       const Opcode op = at(operand).op;
-      const bool no_value = op == Opcode::Store || op == Opcode::ScatterStore ||
-                            op == Opcode::Report || op == Opcode::Barrier ||
-                            class_of(op) == OpcodeClass::Structure;
+      const bool no_value = !has_value(op) || op == Opcode::For;
       if (no_value && i.op != Opcode::Result) return bad(r, "%{} has no value", operand.id);
     }
     for (const Uniform& row : uniform_opcodes)
@@ -252,6 +250,14 @@ class Verifier {
         if (i.imm <= 0 || i.imm >= warp_threads) bad(r, "by {} threads", i.imm);
         if (count(r, 1, 1)) expect(r, 0, i.dtype, i.lanes);
         return;
+      case Opcode::LoadMatrix:
+      case Opcode::LoadMatrixTransposed:
+      case Opcode::CopyAsync: return on_gpu(r), check_shared_access(r);
+      case Opcode::Mma: return on_gpu(r), check_mma(r);
+      case Opcode::CopyCommit: return on_gpu(r), void(count(r, 0, 0));
+      case Opcode::CopyWait:
+        if (i.imm < 0) bad(r, "for {} groups", i.imm);
+        return on_gpu(r), void(count(r, 0, 0));
       case Opcode::BlockParameter: return bad(r, "stands between instructions");
       case Opcode::Lt:
       case Opcode::Le:
@@ -363,6 +369,43 @@ class Verifier {
     expect(r, 0, DType::I64, scattered ? int(i.lanes) : 1);
     if (store) expect(r, 1, i.dtype, i.lanes);
     if (i.operands.size() > least) expect(r, least, DType::Bool, i.lanes);
+  }
+
+  // What threads copy into, or read as matrices from, their block's shared memory.
+  void check_shared_access(Ref r) {
+    const Instruction& i = at(r);
+    const bool copy = i.op == Opcode::CopyAsync;
+    const uint64_t to = uint64_t(i.imm) & 0xffffffff, from = uint64_t(i.imm) >> 32;
+    if (to >= f_.buffers.size() || from >= f_.buffers.size())
+      return bad(r, "buffers {} and {} of {}", to, from, f_.buffers.size());
+    const Buffer& b = f_.buffers[to];
+    if (!is_dtype(b.dtype)) return;
+    if (b.kind != Buffer::Kind::Scratch) return bad(r, "buffer {} is not shared memory", to);
+    check_offset(r, b);
+    if (copy) {
+      if (!b.written) bad(r, "buffer {} is declared as never written", to);
+      if (b.dtype != i.dtype || f_.buffers[from].dtype != i.dtype)
+        bad(r, "is {}, buffers {} and {} are not", name(i.dtype), to, from);
+      if (f_.buffers[from].kind != Buffer::Kind::Argument) bad(r, "buffer {} is no argument", from);
+      if (i.lanes * size_of(i.dtype) != 16) bad(r, "is {}, must be 16 bytes", type_of(r));
+      if (!count(r, 2, 3)) return;
+      expect(r, 0, DType::I64, 1), expect(r, 1, DType::I64, 1);
+      if (i.operands.size() > 2) expect(r, 2, DType::Bool, 1);
+      return;
+    }
+    if (b.dtype != DType::F16 && b.dtype != DType::BF16)
+      bad(r, "is for f16 and bf16, not {}", name(b.dtype));
+    if (i.dtype != DType::U32 || i.lanes != 4) bad(r, "is {}, must be u32x4", type_of(r));
+    if (count(r, 1, 1)) expect(r, 0, DType::I64, 1);
+  }
+
+  void check_mma(Ref r) {
+    const Instruction& i = at(r);
+    if (i.imm != 0 && i.imm != 1) bad(r, "of kind {}", i.imm);
+    if (i.dtype != DType::F32 || i.lanes != 4) bad(r, "is {}, must be f32x4", type_of(r));
+    if (!count(r, 4, 4)) return;
+    expect(r, 0, DType::U32, 4), expect(r, 1, DType::U32, 1), expect(r, 2, DType::U32, 1);
+    expect(r, 3, DType::F32, 4);
   }
 
   void check_offset(Ref r, const Buffer& b) {

@@ -166,6 +166,15 @@ Ref KernelWriter::load(Scope& scope, int32_t program_buffer, Place at) {
   return at.vector_mask ? b_.select(at.vector_mask, value, elementwise::zero(b_, value)) : value;
 }
 
+void KernelWriter::copy(Scope& scope, int32_t which, int32_t to, Ref to_position) {
+  const Expr& expr = kernel_.exprs[size_t(which)];
+  const Place at = place(scope, *expr.map, "load", which);
+  CERMET_CHECK(at.vector_stride == 1 && b_.lanes(at.position) == 1 && !at.vector_mask,
+               "kernel {}: load {} is not of whole vectors", kernel_.name, which);
+  b_.copy_async(to, to_position, buffer(expr.buffer), at.position,
+                both(scope.mask, at.scalar_mask));
+}
+
 Ref KernelWriter::checked_index(Scope& scope, std::string_view op, int32_t index_expr,
                                 int64_t extent, int64_t which, Ref* inside) {
   const Ref index = evaluate(scope, index_expr);

@@ -52,6 +52,9 @@ class KernelWriter {
   // not vary along the vector axis. Reduce, ArgReduce, Scan and Contract must be in scope.values
   // already.
   loops::Ref evaluate(Scope& scope, int32_t expr);
+  // Copies what a Load reads, scope.lanes contiguous elements of 16 bytes in all, into shared
+  // memory (Opcode::CopyAsync).
+  void copy(Scope& scope, int32_t load, int32_t to, loops::Ref to_position);
   // Stores a value at the store's place; scatter stores combine.
   void store(Scope& scope, const KernelStore& store);
 

@@ -38,7 +38,7 @@ void spread_index(KernelWriter& w, Scope& scope, const std::vector<int64_t>& axe
 TileLoads::TileLoads(KernelWriter& w, const TilePlan& plan, const TileSide& side,
                      const std::vector<Ref>& at, Ref first)
     : w_(w), b_(w.builder()), plan_(plan), side_(side) {
-  shared_ = w_.scratch_buffer(plan.dtype, b_.index(side.shared_offset));
+  shared_ = w_.scratch_buffer(plan.shared_dtype, b_.index(side.shared_offset));
   const int64_t vectors = side.tile * plan.depth / side.lanes, threads = plan.threads();
   for (int64_t v = 0; v < vectors; v += threads) {
     const Ref number = b_.add(b_.thread(), b_.index(v));
@@ -68,17 +68,22 @@ void TileLoads::add_slot(Ref number, Ref exists, const std::vector<Ref>& at, Ref
   slots_.push_back(std::move(slot));
 }
 
+Scope TileLoads::scope_at(const Slot& slot, Ref k, Ref exists) {
+  Scope scope = slot.scope;
+  const Ref here = b_.add(k, slot.k);
+  spread_index(w_, scope, plan_.groups.inner, here, true);
+  scope.mask = w_.both(scope.mask, exists);
+  if (plan_.inner % plan_.depth != 0)
+    scope.mask = w_.both(scope.mask, b_.lt(here, w_.integer("terms", 0, plan_.inner)));
+  return scope;
+}
+
 std::vector<Ref> TileLoads::fetch(Ref k, Ref exists) {
   w_.set_vector_axis(side_.along_inner ? plan_.groups.inner.back() : side_.axes.back());
   const Expr& operand = w_.kernel().exprs[size_t(side_.expr)];
   std::vector<Ref> out;
   for (const Slot& slot : slots_) {
-    Scope scope = slot.scope;
-    const Ref here = b_.add(k, slot.k);
-    spread_index(w_, scope, plan_.groups.inner, here, true);
-    scope.mask = w_.both(scope.mask, exists);
-    if (plan_.inner % plan_.depth != 0)
-      scope.mask = w_.both(scope.mask, b_.lt(here, w_.integer("terms", 0, plan_.inner)));
+    Scope scope = scope_at(slot, k, exists);
     Ref value = b_.splat(w_.evaluate(scope, side_.expr), side_.lanes);
     // What is masked is loaded as 0, but computed to anything.
     if (scope.mask && operand.kind != Kind::Load)
@@ -88,17 +93,34 @@ std::vector<Ref> TileLoads::fetch(Ref k, Ref exists) {
   return out;
 }
 
-void TileLoads::put(Ref stage, const std::vector<Ref>& values) {
+Ref TileLoads::place_of(const Slot& slot, Ref stage) {
   const Ref line = b_.index(side_.line);
+  if (!plan_.tensor) return b_.add(stage, b_.add(b_.mul(slot.k, line), slot.place));
+  const Ref which = side_.along_inner ? slot.place : slot.k;
+  const Ref along = side_.along_inner ? slot.k : slot.place, eight = b_.index(8);
+  const Ref chunk = swizzled_chunk(b_, side_, which, b_.div(along, eight));
+  const Ref in_line = b_.add(b_.mul(chunk, eight), b_.rem(along, eight));
+  return b_.add(stage, b_.add(b_.mul(which, line), in_line));
+}
+
+void TileLoads::put(Ref stage, const std::vector<Ref>& values) {
   for (size_t s = 0; s < slots_.size(); ++s) {
     const Slot& slot = slots_[s];
-    const Ref place = b_.add(stage, b_.add(b_.mul(slot.k, line), slot.place));
-    if (!side_.along_inner || side_.lanes == 1) {
-      b_.store(shared_, place, values[s], slot.exists);
+    const Ref place = place_of(slot, stage), value = b_.cast(values[s], plan_.shared_dtype);
+    if (plan_.tensor || !side_.along_inner || side_.lanes == 1) {
+      b_.store(shared_, place, value, slot.exists);
     } else {
-      const Ref steps = b_.mul(b_.ramp(b_.index(0), side_.lanes), line);
-      b_.scatter_store(shared_, b_.add(place, steps), values[s], slot.exists);
+      const Ref steps = b_.mul(b_.ramp(b_.index(0), side_.lanes), b_.index(side_.line));
+      b_.scatter_store(shared_, b_.add(place, steps), value, slot.exists);
     }
+  }
+}
+
+void TileLoads::copy(Ref stage, Ref k, Ref exists) {
+  w_.set_vector_axis(side_.along_inner ? plan_.groups.inner.back() : side_.axes.back());
+  for (const Slot& slot : slots_) {
+    Scope scope = scope_at(slot, k, exists);
+    w_.copy(scope, side_.expr, shared_, place_of(slot, stage));
   }
 }
 

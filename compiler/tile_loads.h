@@ -23,6 +23,8 @@ class TileLoads {
   std::vector<loops::Ref> fetch(loops::Ref k, loops::Ref exists);
   // Puts them into shared memory, whose elements begin at `stage`.
   void put(loops::Ref stage, const std::vector<loops::Ref>& values);
+  // Both at once, without registers, and done only when it is waited for.
+  void copy(loops::Ref stage, loops::Ref k, loops::Ref exists);
 
   int32_t shared() const { return shared_; }
 
@@ -34,6 +36,9 @@ class TileLoads {
     loops::Ref exists;  // none: it does
     Scope scope;        // with everything that does not vary along k
   };
+  Scope scope_at(const Slot& slot, loops::Ref k, loops::Ref exists);
+  // Of the first element of a slot in shared memory.
+  loops::Ref place_of(const Slot& slot, loops::Ref stage);
   void add_slot(loops::Ref number, loops::Ref exists, const std::vector<loops::Ref>& at,
                 loops::Ref first);
 

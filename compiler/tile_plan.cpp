@@ -9,6 +9,7 @@
 namespace cermet::compiler {
 namespace {
 
+using loops::Ref;
 using Kind = Expr::Kind;
 
 constexpr int64_t least_side = 16;        // rows and columns
@@ -21,22 +22,30 @@ constexpr int64_t slab_bytes = 20 << 10;  // about what the operands take anyway
 // Tiles to choose from. `cost` is the time of one product, relative to that in the largest tile: a
 // small one reads more from shared memory for each.
 struct Tile {
-  int64_t rows, columns, thread_rows, thread_columns;
+  int64_t rows, columns, warp_rows, warp_columns;
   double cost;
 };
-constexpr auto tiles4 = std::to_array<Tile>({{128, 128, 8, 8, 1.0},
-                                             {64, 64, 8, 4, 1.25},
-                                             {32, 128, 4, 8, 1.4},
-                                             {128, 32, 8, 4, 1.4},
-                                             {32, 32, 4, 4, 1.9}});
-constexpr auto tiles8 = std::to_array<Tile>({{64, 64, 4, 4, 1.0}, {32, 32, 4, 4, 1.4}});
+constexpr auto tiles4 = std::to_array<Tile>({{128, 128, 32, 64, 1.0},
+                                             {64, 64, 32, 32, 1.25},
+                                             {32, 128, 16, 64, 1.4},
+                                             {128, 32, 32, 32, 1.4},
+                                             {32, 32, 16, 32, 1.9}});
+constexpr auto tiles8 = std::to_array<Tile>({{64, 64, 16, 32, 1.0}, {32, 32, 16, 32, 1.4}});
+// Copied operands leave the registers to the sums.
+constexpr auto copied_tiles =
+    std::to_array<Tile>({{128, 256, 64, 64, 1.0}, {128, 128, 64, 64, 1.15}, {64, 64, 32, 32, 1.8}});
+constexpr auto fetched_tiles =
+    std::to_array<Tile>({{128, 128, 64, 32, 1.0}, {64, 64, 32, 32, 1.5}});
+constexpr int64_t copied_stages = 4;
 
 int64_t pieces(int64_t extent, int64_t size) { return (extent + size - 1) / size; }
 
 // The one whose busiest multiprocessor is done first.
 const Tile& choose_tile(const TilePlan& plan) {
-  const std::span<const Tile> tiles =
-      size_of(plan.dtype) == 8 ? std::span<const Tile>(tiles8) : std::span<const Tile>(tiles4);
+  std::span<const Tile> tiles = tiles4;
+  if (size_of(plan.dtype) == 8) tiles = tiles8;
+  if (plan.tensor) tiles = fetched_tiles;
+  if (plan.async) tiles = copied_tiles;
   const Tile* best = nullptr;
   double least = std::numeric_limits<double>::infinity();
   for (const Tile& t : tiles) {
@@ -91,6 +100,24 @@ void choose_reads(const Kernel& kernel, const KernelProgram& program, const Tile
   side.lanes = int(lanes);
 }
 
+// Tensor cores multiply f16 from sm_75 on, bf16 from sm_80 on, which is also the first to copy.
+void choose_unit(const Kernel& kernel, const KernelProgram& program, const Target& target,
+                 TilePlan& plan) {
+  const DType dtype = kernel.exprs[size_t(plan.rows.expr)].dtype;
+  plan.shared_dtype = plan.dtype;
+  plan.tensor = (dtype == DType::F16 && target.compute >= 75) ||
+                (dtype == DType::BF16 && target.compute >= 80);
+  if (!plan.tensor) return;
+  plan.shared_dtype = dtype, plan.depth = 32;
+  plan.async = target.compute >= 80;
+  for (const TileSide* side : {&plan.rows, &plan.columns}) {
+    const Expr& e = kernel.exprs[size_t(side->expr)];
+    plan.async &= e.kind == Kind::Load && e.inner && side->lanes == 8 &&
+                  program.buffers[size_t(e.buffer)].dtype == dtype;
+  }
+  if (plan.async) plan.stages = copied_stages;
+}
+
 // Whole vectors of what is stored, and read beside it, along the last column axis.
 void choose_epilogue(const Kernel& kernel, const KernelProgram& program, TilePlan& plan) {
   const int64_t axis = plan.columns.axes.back();
@@ -122,25 +149,36 @@ void order_columns(const Kernel& kernel, std::vector<int64_t>& axes) {
       }
 }
 
-// Two steps of both operands, one after another; the slabs take the same place later. Lines are 16
-// bytes longer than they need be: then the elements of several lines that a warp writes at once,
-// where it reads along k, are in different banks.
+// All stages of one operand, then those of the other; the slabs take the same place later. Lines
+// are 16 bytes longer than they need be: then the elements of several lines that a warp writes at
+// once, where it reads along k, are in different banks. On tensor cores swizzled_chunk does that.
 void place_in_shared(TilePlan& plan) {
   const auto size = int64_t(size_of(plan.dtype));
   int64_t end = 0;
   for (TileSide* side : {&plan.rows, &plan.columns}) {
-    side->line = side->tile + std::max<int64_t>(plan.chunk, access_bytes / size);
     side->shared_offset = end;
-    end += (2 * plan.depth * side->line * size + 63) / 64 * 64;
+    side->line = side->tile + std::max<int64_t>(plan.chunk, access_bytes / size);
+    if (plan.tensor) side->line = side->along_inner ? plan.depth : side->tile;
+    const int64_t elements = plan.stages * plan.stage(*side);
+    end += (elements * int64_t(size_of(plan.shared_dtype)) + 63) / 64 * 64;
   }
-  plan.slab_line = plan.columns.tile;
-  while (plan.slabs < plan.thread_rows &&
+  // 8 rows of 4 threads with 2 numbers each are written at once on tensor cores.
+  plan.slab_line = plan.columns.tile + (plan.tensor ? 8 : 0);
+  if (plan.tensor) plan.slabs = plan.warp_rows / 16;
+  while (!plan.tensor && plan.slabs < plan.thread_rows &&
          plan.slab_rows() * plan.slab_line * size > std::max(end, slab_bytes))
     plan.slabs *= 2;
   plan.shared_bytes = std::max(end, plan.slab_rows() * plan.slab_line * size);
 }
 
 }  // namespace
+
+Ref swizzled_chunk(loops::Builder& b, const TileSide& side, Ref line, Ref chunk) {
+  // 8 chunks are all banks once: a line of 8 or more, or two lines of 4.
+  const bool half = side.line == 32;
+  const Ref lines = half ? b.div(line, b.index(2)) : line;
+  return b.xor_(chunk, b.rem(lines, b.index(half ? 4 : 8)));
+}
 
 bool aligned_along(const ir::StridedMap& map, size_t axis, int64_t lanes) {
   if (map.offset % lanes != 0) return false;
@@ -167,18 +205,21 @@ TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Ta
   plan.columns.axes = plan.groups.columns, plan.columns.expr = plan.groups.right;
   for (TileSide* side : {&plan.rows, &plan.columns})
     side->extent = extent_along(kernel, side->axes);
+  for (TileSide* side : {&plan.rows, &plan.columns}) choose_reads(kernel, program, plan, *side);
+  choose_unit(kernel, program, target, plan);
   const Tile& tile = choose_tile(plan);
   plan.rows.tile = tile.rows, plan.columns.tile = tile.columns;
-  plan.thread_rows = tile.thread_rows, plan.thread_columns = tile.thread_columns;
+  plan.warp_rows = tile.warp_rows, plan.warp_columns = tile.warp_columns;
+  plan.thread_rows = tile.warp_rows / TilePlan::threads_down;
+  plan.thread_columns = tile.warp_columns / TilePlan::threads_across;
   plan.chunk = std::min<int64_t>(4, access_bytes / int64_t(size_of(plan.dtype)));
-  plan.warps_down = tile.rows / (tile.thread_rows * TilePlan::threads_down);
-  plan.warps_across = tile.columns / (tile.thread_columns * TilePlan::threads_across);
-  for (TileSide* side : {&plan.rows, &plan.columns}) choose_reads(kernel, program, plan, *side);
+  plan.warps_down = tile.rows / tile.warp_rows;
+  plan.warps_across = tile.columns / tile.warp_columns;
   choose_epilogue(kernel, program, plan);
   place_in_shared(plan);
   // Two blocks of the largest tile hide each other's waits. Before sm_90 the assembler needs a few
   // registers more than that leaves, and would spill.
-  const bool largest = plan.thread_rows * plan.thread_columns == 64;
+  const bool largest = !plan.tensor && plan.thread_rows * plan.thread_columns == 64;
   if (largest && target.compute >= 90 && is_float(plan.dtype)) plan.resident = 2;
   return plan;
 }

@@ -8,6 +8,7 @@ namespace cermet::compiler {
 // 2008), which makes the second rounding harmless. Division of 64-bit integers is a subroutine of
 // the assembler's, which spills; ours estimates the quotient in double, which is off by at most
 // 2^64 * 3 * 2^-53 / b, and puts that right with the remainder, which is then at most 2^13 + b.
+// Products of matrices are PTX instructions as well: 16 terms at once from sm_80 on, before 8.
 std::string_view cuda_prelude() {
   return R"(#define I __forceinline__ __device__
 struct f16 { unsigned short bits; };
@@ -93,6 +94,55 @@ I long long quotient(long long a, long long b) {
 template <class T> I T remainder(T a, T b) {
   return (T)((unsigned long long)a - (unsigned long long)quotient(a, b) * (unsigned long long)b);
 }
+template <bool Transposed> I vec<unsigned, 4> load_matrix(const void* from) {
+  vec<unsigned, 4> x;
+  const unsigned at = (unsigned)__cvta_generic_to_shared(from);
+  if constexpr (Transposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x.lane[0]), "=r"(x.lane[1]), "=r"(x.lane[2]), "=r"(x.lane[3]) : "r"(at) : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x.lane[0]), "=r"(x.lane[1]), "=r"(x.lane[2]), "=r"(x.lane[3]) : "r"(at) : "memory");
+  return x;
+}
+I vec<float, 4> mma_f16(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,
+                        float c0, float c1, float c2, float c3) {
+  vec<float, 4> d = {c0, c1, c2, c3};
+#if __CUDA_ARCH__ >= 800
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+               "{%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+#else
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+               "{%0, %1, %2, %3};"
+               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
+               : "r"(a0), "r"(a1), "r"(b0));
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+               "{%0, %1, %2, %3};"
+               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
+               : "r"(a2), "r"(a3), "r"(b1));
+#endif
+  return d;
+}
+#if __CUDA_ARCH__ >= 800
+I vec<float, 4> mma_bf16(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,
+                         float c0, float c1, float c2, float c3) {
+  vec<float, 4> d = {c0, c1, c2, c3};
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+               "{%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  return d;
+}
+I void copy_async(void* to, const void* from, bool exists) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :: "r"((unsigned)__cvta_generic_to_shared(to)), "l"(__cvta_generic_to_global(from)),
+                  "r"(exists ? 16 : 0) : "memory");
+}
+I void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int Groups> I void copy_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(Groups) : "memory"); }
+#endif
 I void report(long long* cell, long long code, long long value) {
   if (atomicCAS((unsigned long long*)cell, 0ull, (unsigned long long)code) == 0ull) cell[1] = value;
 }

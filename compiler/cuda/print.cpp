@@ -128,7 +128,8 @@ class Printer {
   }
 
   void signature() {
-    add("extern \"C\" __global__ void __launch_bounds__({}, {}) {}(", f_.threads, f_.resident, name_);
+    add("extern \"C\" __global__ void __launch_bounds__({}, {}) {}(", f_.threads, f_.resident,
+        name_);
     std::string before;
     const auto parameter = [&](const std::string& text) {
       add("{}{}", before, text);
@@ -201,6 +202,13 @@ class Printer {
     for (int l = 0; l < i.lanes; ++l) line("const {} {} = {};", type_of(r), lane(r, l), text(l));
   }
 
+  // From a vec.
+  void define_wide(Ref r, const std::string& text) {
+    const int32_t wide = next_++;
+    line("const auto w{} = {};", wide, text);
+    define(r, [&](int l) { return fmt::format("w{}.lane[{}]", wide, l); });
+  }
+
   // ---- instructions ----
 
   void block(const Block& b) {
@@ -233,6 +241,24 @@ class Printer {
                operand(i, 1, l));
         return;
       case Opcode::Barrier: return line("__syncthreads();");
+      case Opcode::LoadMatrix:
+      case Opcode::LoadMatrixTransposed:
+        return define_wide(
+            r, fmt::format("load_matrix<{}>({} + {})", i.op == Opcode::LoadMatrixTransposed,
+                           base(size_t(i.imm)), operand(i, 0, 0)));
+      case Opcode::Mma: {
+        std::string list;
+        for (size_t k = 0; k < i.operands.size(); ++k)
+          for (int l = 0; l < lanes(i.operands[k]); ++l)
+            list += fmt::format("{}{}", list.empty() ? "" : ", ", operand(i, k, l));
+        return define_wide(r, fmt::format("mma_{}({})", i.imm == 0 ? "f16" : "bf16", list));
+      }
+      case Opcode::CopyAsync:
+        return line("copy_async({} + {}, {} + {}, {});", base(size_t(i.imm & 0xffffffff)),
+                    operand(i, 0, 0), base(size_t(i.imm >> 32)), operand(i, 1, 0),
+                    i.operands.size() > 2 ? operand(i, 2, 0) : "true");
+      case Opcode::CopyCommit: return line("copy_commit();");
+      case Opcode::CopyWait: return line("copy_wait<{}>();", i.imm);
       case Opcode::ReduceAdd:
       case Opcode::ReduceMul:
       case Opcode::ReduceMax:
@@ -250,10 +276,11 @@ class Printer {
   std::string shared_place(const Buffer& b) const {
     return fmt::format("(({}*)(shared_memory + {}))", cuda_type(b.dtype), lane(b.offset, 0));
   }
-  std::string base(const Instruction& i) const {
-    const Buffer& b = f_.buffers[size_t(i.imm)];
-    return b.kind == Buffer::Kind::Scratch ? shared_place(b) : fmt::format("b{}", i.imm);
+  std::string base(size_t buffer) const {
+    const Buffer& b = f_.buffers[buffer];
+    return b.kind == Buffer::Kind::Scratch ? shared_place(b) : fmt::format("b{}", buffer);
   }
+  std::string base(const Instruction& i) const { return base(size_t(i.imm)); }
   std::string place(const Instruction& i, const std::string& position) const {
     return fmt::format("{}[{}]", base(i), position);
   }

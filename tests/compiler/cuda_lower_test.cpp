@@ -93,6 +93,50 @@ TEST_CASE("cuda lower: loops for GPUs are valid, and their text is read back") {
   }
 }
 
+TEST_CASE("cuda lower: tiles are valid loops, and their text is read back") {
+  for (const int compute : {75, 80})
+    for (const DType dtype : {DType::F32, DType::F16, DType::BF16, DType::I64})
+      for (const int64_t k : {64, 65}) {
+        INFO("sm_" << compute << " " << name(dtype) << " " << k);
+        const auto program =
+            lowered({dot(param(0, {1, 128, k}, dtype), param(1, {1, k, 128}, dtype))}, compute);
+        REQUIRE(program.launches.size() == 1);
+        const Function& f = program.launches[0].kernel.function;
+        CHECK(f.index_bits == 32);
+        CHECK(compiler::loops::verify_loops(f) == std::vector<std::string>());
+        const std::string text = compiler::loops::print(f);
+        CHECK(compiler::loops::print(compiler::loops::parse(text)) == text);
+        const bool tensor = dtype == DType::F16 || (dtype == DType::BF16 && compute == 80);
+        CHECK((text.find(" = mma ") != std::string::npos) == tensor);
+        CHECK((text.find("copy_async") != std::string::npos) ==
+              (tensor && compute == 80 && k == 64));
+      }
+}
+
+TEST_CASE("cuda lower: what tensor cores and copies cannot take is refused") {
+  Function f;
+  f.threads = 32;
+  compiler::loops::Builder b(f, compiler::cuda_target(80));
+  const int32_t from = b.add_buffer({.dtype = DType::F16});
+  const int32_t words = b.add_buffer(
+      {.kind = compiler::loops::Buffer::Kind::Scratch, .dtype = DType::F32, .offset = b.index(0)});
+  const Ref x = b.load_matrix(words, b.thread(), false);
+  b.load_matrix(from, b.thread(), true);
+  b.mma(DType::F16, x, x, x, b.constant_bits(DType::F32, 0, 4));
+  b.copy_async(words, b.thread(), from, b.thread());
+  b.copy_wait(-1);
+  std::string all;
+  for (const std::string& wrong : compiler::loops::verify_loops(f)) all += wrong + "\n";
+  for (const char* wrong :
+       {"load_matrix: is for f16 and bf16, not f32",
+        "load_matrix_transposed: buffer 0 is not shared memory",
+        "mma: operand 1 is u32x4, must be u32", "copy_async: is f32, buffers 1 and 0 are not",
+        "copy_wait: for -1 groups"}) {
+    INFO(all);
+    CHECK(all.find(wrong) != std::string::npos);
+  }
+}
+
 TEST_CASE("cuda lower: contiguous maps read and write 16 bytes at once") {
   CERMET_NEEDS_NVRTC();
   const auto add = [](DType dtype, int64_t n) {
@@ -148,6 +192,32 @@ TEST_CASE("cuda lower: tiles of every size and dtype need no spills") {
         CHECK(object.kernels[0].stack_bytes == 0);
         CHECK(object.kernels[0].spill_store_bytes == 0);
         CHECK(object.kernels[0].spill_load_bytes == 0);
+      }
+}
+
+TEST_CASE("cuda lower: tensor tiles need no spills, and use what the architecture has") {
+  CERMET_NEEDS_NVRTC();
+  for (const int compute : {75, 80, 86, 89, 90, 120})
+    for (const DType dtype : {DType::F16, DType::BF16})
+      for (const auto& [n, k] :
+           {std::pair<int64_t, int64_t>{8192, 256}, {2048, 256}, {2048, 255}}) {
+        if (compute == 75 && dtype == DType::BF16) continue;
+        INFO("sm_" << compute << " " << name(dtype) << " 2048x" << n << "x" << k);
+        const Value product = dot(param(0, {1, 2048, k}, dtype), param(1, {1, k, n}, dtype));
+        const auto program = lowered(
+            {maximum(product + param(2, {n}, dtype), ir::constant(dtype, {}, 0.0))}, compute);
+        const compiler::CudaObject object = compiled(program, compute);
+        CHECK(object.log == "");
+        REQUIRE(object.kernels.size() == 1);
+        CHECK(object.kernels[0].stack_bytes == 0);
+        CHECK(object.kernels[0].spill_store_bytes == 0);
+        CHECK(object.kernels[0].spill_load_bytes == 0);
+        const auto kernels = test::read_cubin(object.cubin);
+        const test::SassCensus& found = kernels.begin()->second;
+        INFO(found.text());
+        CHECK(found["HMMA"] >= 32);
+        CHECK(found["LDSM"] >= 8);
+        CHECK((found["LDGSTS"] > 0) == (compute >= 80 && k % 8 == 0));
       }
 }
 

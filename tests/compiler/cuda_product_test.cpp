@@ -203,3 +203,62 @@ TEST_CASE("cuda product: the largest tile, without bank conflicts and with whole
   CHECK(run.counters.global_store_sectors == uint64_t(m * n / 8));
   CHECK(run.counters.count("fma.rn.f32") == uint64_t(m * n * k / 32));
 }
+
+TEST_CASE("cuda product: tensor cores multiply f16 and bf16, copied or fetched") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 200;
+  for (const DType dtype : {DType::F16, DType::BF16})
+    for (const int compute : {75, 80, 90})
+      for (const auto& [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{64, 64, 64},
+                                    {72, 80, 40},
+                                    {16, 136, 200},
+                                    {33, 65, 35}}) {
+        const int64_t tiles = (m + 63) / 64 * ((n + 63) / 64), steps = (k + 31) / 32;
+        const PtxRun run = check_dot(dtype, 1, m, n, k, compute, ++seed);
+        // 4 x 8 matrices of 16 x 8 in each tile, 16 terms at once; before sm_80 8 of f16 only.
+        const int64_t products = tiles * steps * 4 * 8 * 2;
+        const bool none = dtype == DType::BF16 && compute == 75;
+        CHECK(run.counters.mma == uint64_t(none ? 0 : compute == 75 ? 2 * products : products));
+        const bool copied = compute >= 80 && k % 8 == 0 && n % 8 == 0;
+        CHECK((run.counters.count("cp.async.cg") > 0) == copied);
+      }
+}
+
+TEST_CASE("cuda product: tensor cores read every layout of their operands") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 300;
+  const int64_t m = 72, n = 88, k = 72;
+  for (const DType dtype : {DType::F16, DType::BF16}) {
+    const Value a = parameter(0, dtype, {2, m, k}), b = parameter(1, dtype, {2, k, n});
+    const Value at = parameter(2, dtype, {2, k, m}), bt = parameter(3, dtype, {1, n, k});
+    const Value x = transpose(at, 1, 2), y = expand(transpose(bt, 1, 2), Shape{2, k, n});
+    for (const Value& left : {a, x})
+      for (const Value& right : {b, y}) {
+        const Value product = dot(left, right);
+        std::vector<Value> all = {product, transpose(dot(left, right) + product, 1, 2)};
+        // Parameters are numbered from 0 on in every graph.
+        all.push_back(a + 0.0), all.push_back(b + 0.0), all.push_back(at + 0.0),
+            all.push_back(bt + 0.0);
+        const PtxRun run = check(all, {.relative = 2e-2, .absolute = 0.5}, 80, ++seed);
+        CHECK(run.counters.mma > 0);
+      }
+  }
+}
+
+TEST_CASE("cuda product: the largest tensor tiles have no bank conflicts") {
+  CERMET_NEEDS_NVRTC();
+  const int64_t m = 1408, n = 3072, k = 64;
+  const Value a = parameter(0, DType::BF16, {1, m, k}), b = parameter(1, DType::BF16, {1, k, n});
+  const PtxRun run = check({dot(a, b)}, product_of(DType::BF16, k));
+  CHECK(run.launches == 1);
+  CHECK(run.counters.mma == uint64_t(m * n * k / (16 * 8 * 16)));
+  // Each of 8 warps reads 4 x 16 rows and 4 x 16 columns for every 16 terms; four 8 x 8 matrices
+  // are 512 bytes.
+  const uint64_t tiles = uint64_t(m / 128) * uint64_t(n / 256);
+  const uint64_t matrices = tiles * 8 * uint64_t(k / 16) * 8;
+  CHECK(run.counters.count("ldmatrix") == matrices);
+  const uint64_t others = run.counters.shared_load_requests - matrices;
+  CHECK(run.counters.shared_load_wavefronts <= 4 * matrices + 8 * others);
+  CHECK(run.counters.count("cp.async.cg") == tiles * uint64_t(k / 32 + 3) * 8 * 6);
+  CHECK(run.counters.global_store_sectors == uint64_t(m * n * 2 / 32));
+}
