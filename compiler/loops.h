@@ -65,17 +65,18 @@ namespace cermet::compiler::loops {
 // CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of mask,
 //                 value elsewhere; for rare cases that are too long to inline; skipped when no lane
 //                 is set
-// Barrier         all threads of the block wait for each other and see each other's writes; GPU only
-// ShuffleXor      imm: mask; the operand's value in the thread of this warp whose number differs by
-//                 mask; every thread of the warp takes part; GPU only
+// Barrier         all threads of the block wait for each other and see each other's writes; GPU
+//                 only
+// ShuffleXor      imm: mask; the operand's value in the thread of this warp whose number differs
+//                 by mask; every thread of the warp takes part; GPU only
 // ShuffleUp       imm: distance; the value of the thread that many below, or the own one; GPU only
 // LoadMatrix      imm: buffer, of f16 or bf16; operand: position; u32 x 4: four 8 x 8 matrices, the
 //                 eight lines of matrix m at the positions of threads 8m to 8m + 7 of the warp, two
 //                 elements of each in every thread as the PTX ISA's ldmatrix says; GPU only
 // LoadMatrixTransposed  the same, with lines and columns exchanged on the way
-// Mma             imm: 0 f16, 1 bf16; operands: u32 x 4 and two u32, matrices of 16 x 16 and 16 x 8,
-//                 and f32 x 4; their product added to the last, over the whole warp, as mma.m16n8k16
-//                 does; f16 from sm_75, bf16 from sm_80 on
+// Mma             imm: 0 f16, 1 bf16; operands: u32 x 4 and two u32, matrices of 16 x 16 and 16 x
+//                 8, and f32 x 4; their product added to the last, over the whole warp, as
+//                 mma.m16n8k16 does; f16 from sm_75, bf16 from sm_80 on
 // CopyAsync       imm: scratch buffer, and << 32 the buffer it is copied from; operands: position,
 //                 position there [, mask]: `lanes` elements of 16 bytes, zeros where masked; they
 //                 are there after a CopyWait; from sm_80 on, as are the next two
