@@ -245,9 +245,9 @@ TEST_CASE("cuda lower: indices have 32 bits where that is proven to be enough") 
   CHECK(bits({3, (int64_t(1) << 31) + 1}) == 64);
   CHECK(bits({1 << 16, 1 << 16}) == 64);
   // What a user computes with positions counts as well: it may not fit at all.
-  const Value far = ir::iota({8}) * ir::constant(DType::I64, {8}, int64_t(1) << 40);
+  const Value far = ir::iota(8) * ir::constant(DType::I64, {8}, int64_t(1) << 40);
   CHECK(lowered({far}).launches.at(0).kernel.function.index_bits == 64);
-  const Value beyond = ir::iota({8}) * ir::constant(DType::I64, {8}, int64_t(1) << 62);
+  const Value beyond = ir::iota(8) * ir::constant(DType::I64, {8}, int64_t(1) << 62);
   CHECK(lowered({beyond}).launches.at(0).kernel.function.index_bits == 0);
 }
 
