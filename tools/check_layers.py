@@ -93,7 +93,7 @@ def check(root):
 
     listed = ""
     for file in files:
-        if file.name == "CMakeLists.txt":
+        if file.name == "CMakeLists.txt" or file.suffix == ".cmake":
             base = file.parent.relative_to(root).as_posix()
             listed += "".join(f" {base}/{word} " for word in re.split(r"[\s()]+", file.read_text()))
 
