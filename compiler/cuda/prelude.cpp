@@ -9,8 +9,10 @@ namespace cermet::compiler {
 // the assembler's, which spills; ours estimates the quotient in double, which is off by at most
 // 2^64 * 3 * 2^-53 / b, and puts that right with the remainder, which is then at most 2^13 + b.
 // Products of matrices are PTX instructions as well: 16 terms at once from sm_80 on, before 8.
+// A comparison of an unsigned number with zero is what the op table says, and no reason to warn.
 std::string_view cuda_prelude() {
   return R"(#define I __forceinline__ __device__
+#pragma nv_diag_suppress 186
 struct f16 { unsigned short bits; };
 struct bf16 { unsigned short bits; };
 template <class T, int N> struct alignas(sizeof(T) * N) vec { T lane[N]; };
