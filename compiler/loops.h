@@ -69,7 +69,6 @@ namespace cermet::compiler::loops {
 //                 only
 // ShuffleXor      imm: mask; the operand's value in the thread of this warp whose number differs
 //                 by mask; every thread of the warp takes part; GPU only
-// ShuffleUp       imm: distance; the value of the thread that many below, or the own one; GPU only
 // LoadMatrix      imm: buffer, of f16 or bf16; operand: position; u32 x 4: four 8 x 8 matrices, the
 //                 eight lines of matrix m at the positions of threads 8m to 8m + 7 of the warp, two
 //                 elements of each in every thread as the PTX ISA's ldmatrix says; GPU only
@@ -105,7 +104,7 @@ namespace cermet::compiler::loops {
   X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \
   X(Report, report, Memory) X(CallScalar, call, Pure)  \
   X(Barrier, barrier, Memory)                                             \
-  X(ShuffleXor, shuffle_xor, Memory) X(ShuffleUp, shuffle_up, Memory)                                                 \
+  X(ShuffleXor, shuffle_xor, Memory)                                                 \
   X(LoadMatrix, load_matrix, Memory) X(LoadMatrixTransposed, load_matrix_transposed, Memory)        \
   X(Mma, mma, Memory) X(CopyAsync, copy_async, Memory) X(CopyCommit, copy_commit, Memory)           \
   X(CopyWait, copy_wait, Memory)                                                                    \

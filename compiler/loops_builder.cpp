@@ -269,8 +269,9 @@ void Builder::copy_commit() {
 void Builder::copy_wait(int64_t groups) {
   append({Opcode::CopyWait, DType::I64, 1, -1, groups, {}}, int32_t(open_.size()) - 1);
 }
-Ref Builder::shuffle(Opcode op, Ref x, int64_t distance) {
-  return append({op, dtype(x), uint16_t(lanes(x)), -1, distance, {x}}, int32_t(open_.size()) - 1);
+Ref Builder::shuffle_xor(Ref x, int64_t mask) {
+  return append({Opcode::ShuffleXor, dtype(x), uint16_t(lanes(x)), -1, mask, {x}},
+                int32_t(open_.size()) - 1);
 }
 
 std::vector<Ref> Builder::for_loop(Ref lower, Ref upper, int64_t step, std::span<const Ref> initial,

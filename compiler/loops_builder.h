@@ -97,8 +97,8 @@ class Builder {
   void copy_async(int32_t to, Ref to_position, int32_t from, Ref position, Ref mask = {});
   void copy_commit();
   void copy_wait(int64_t groups);
-  // Opcode::ShuffleXor and ShuffleUp: of x, from another thread of the warp.
-  Ref shuffle(Opcode op, Ref x, int64_t distance);
+  // x of the thread of this warp whose number differs by mask.
+  Ref shuffle_xor(Ref x, int64_t mask);
 
   // for (i = lower; i < upper; i += step) with carried values: body gets i and the carried values
   // and returns the next ones. Returns the last ones (the initial ones if the loop does not run).

@@ -27,7 +27,6 @@ Detail detail_of(Opcode op) {
     case Opcode::Extract:
     case Opcode::Report:
     case Opcode::ShuffleXor:
-    case Opcode::ShuffleUp:
     case Opcode::Mma:
     case Opcode::CopyWait:
     case Opcode::Result: return Detail::Number;

@@ -152,7 +152,6 @@ class Printer : private ir::TextWriter {
       case Opcode::Extract:
       case Opcode::Report:
       case Opcode::ShuffleXor:
-      case Opcode::ShuffleUp:
       case Opcode::Mma:
       case Opcode::CopyWait:
       case Opcode::Result: add(" {}", i.imm); return;

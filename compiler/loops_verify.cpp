@@ -245,7 +245,6 @@ class Verifier {
       case Opcode::Block: return on_gpu(r), check_index(r);
       case Opcode::Barrier: return on_gpu(r), void(count(r, 0, 0));
       case Opcode::ShuffleXor:
-      case Opcode::ShuffleUp:
         on_gpu(r);
         if (i.imm <= 0 || i.imm >= warp_threads) bad(r, "by {} threads", i.imm);
         if (count(r, 1, 1)) expect(r, 0, i.dtype, i.lanes);

@@ -20,7 +20,6 @@ namespace cermet::compiler {
 namespace {
 
 using loops::Builder;
-using loops::Opcode;
 using loops::Ref;
 using Kind = Expr::Kind;
 
@@ -352,8 +351,8 @@ Partial GridLowering::combine_team(const Expr& e, Partial partial) {
 // Within a warp: after each step pairs of threads know the same.
 Partial GridLowering::combine_threads(const Expr& e, Partial partial) {
   for (int64_t mask = 1; mask < std::min(plan_.team, warp); mask *= 2) {
-    Partial other{b_.shuffle(Opcode::ShuffleXor, partial.value, mask), {}};
-    if (partial.position) other.position = b_.shuffle(Opcode::ShuffleXor, partial.position, mask);
+    Partial other{b_.shuffle_xor(partial.value, mask), {}};
+    if (partial.position) other.position = b_.shuffle_xor(partial.position, mask);
     const ir::Combine how = combine_of(e);
     const bool commutes = how == ir::Combine::Sum || how == ir::Combine::Prod;
     if (commutes || partial.position) {

@@ -56,20 +56,6 @@ template <class T> I T shuffle_xor(T x, int mask) {
     return (T)__shfl_xor_sync(0xffffffffu, (unsigned)(unsigned char)x, mask);
   }
 }
-template <class T> I T shuffle_up(T x, int distance) {
-  if constexpr (sizeof(T) == 8) {
-    const unsigned long long u = bits_as<unsigned long long>(x);
-    const unsigned low = __shfl_up_sync(0xffffffffu, (unsigned)u, distance);
-    const unsigned high = __shfl_up_sync(0xffffffffu, (unsigned)(u >> 32), distance);
-    return bits_as<T>((unsigned long long)high << 32 | low);
-  } else if constexpr (sizeof(T) == 4) {
-    return bits_as<T>(__shfl_up_sync(0xffffffffu, bits_as<unsigned>(x), distance));
-  } else if constexpr (sizeof(T) == 2) {
-    return bits_as<T>((unsigned short)__shfl_up_sync(0xffffffffu, (unsigned)bits_as<unsigned short>(x), distance));
-  } else {
-    return (T)__shfl_up_sync(0xffffffffu, (unsigned)(unsigned char)x, distance);
-  }
-}
 I unsigned long long quotient(unsigned long long a, unsigned long long b) {
   if ((a | b) >> 32 == 0) return (unsigned)a / (unsigned)b;
   if (b >> 62 != 0) {  // at most 3

@@ -509,7 +509,6 @@ class Printer {
       case Opcode::Extract: return operand(i, 0, int(i.imm));
       case Opcode::GatherLoad: return masked(i, 1, l, place(i, x(0)));
       case Opcode::ShuffleXor: return fmt::format("shuffle_xor({}, {})", x(0), i.imm);
-      case Opcode::ShuffleUp: return fmt::format("shuffle_up({}, {})", x(0), i.imm);
       case Opcode::CallScalar: {
         std::string list = fmt::format("(double){}", x(2));
         if (i.operands.size() > 3) list += fmt::format(", (double){}", x(3));
