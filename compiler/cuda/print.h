@@ -34,9 +34,6 @@ std::string print_cuda(const loops::Function& function, std::string_view name);
 // functions without arguments.
 std::string print_cuda_body(const loops::Function& function);
 
-// The name of a dtype in CUDA C, behind the prelude.
-std::string_view cuda_type(DType dtype);
-
 // A translation unit: the prelude and these functions, called k0, k1, ...
 std::string print_cuda_unit(std::span<const loops::Function* const> functions);
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "compiler/cuda/prelude.h"
-#include "compiler/cuda/print.h"
+#include "compiler/cuda/types.h"
 
 namespace cermet::compiler {
 namespace {
