@@ -4,6 +4,7 @@
 #include "compiler/lower_grid.h"
 #include "compiler/lower_rows.h"
 #include "compiler/lower_tiles.h"
+#include "compiler/lower_transpose.h"
 #include "compiler/program.h"
 #include "compiler/tile_plan.h"
 
@@ -16,7 +17,10 @@ LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Ta
     if (gpu && worth_tiling(kernel)) return lower_tiles(kernel, program, target);
     if (!gpu && worth_blocking(kernel)) return lower_contract(kernel, program, target);
   }
-  return gpu ? lower_grid(kernel, program, target) : lower_rows(kernel, program, target);
+  if (!gpu) return lower_rows(kernel, program, target);
+  if (const auto plan = plan_transpose(kernel, program))
+    return lower_transpose(kernel, program, target, *plan);
+  return lower_grid(kernel, program, target);
 }
 
 }  // namespace cermet::compiler

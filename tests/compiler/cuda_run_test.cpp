@@ -21,36 +21,6 @@ Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
   return parameter(slot, dtype, shape);
 }
 
-void expect_same(const std::vector<HostArray>& got, const std::vector<HostArray>& expected,
-                 const Tolerance& tolerance) {
-  REQUIRE(got.size() == expected.size());
-  for (size_t i = 0; i < got.size(); ++i)
-    if (const auto wrong = difference(got[i], expected[i], tolerance))
-      FAIL_CHECK("result " << i << ": " << *wrong);
-}
-
-// The results of clean kernels; everything is in a new order for every seed.
-PtxRun clean_run(const Graph& graph, std::span<const HostArray> parameters, int compute,
-                 uint64_t seed) {
-  PtxRun run = run_ptx(graph, parameters, compute, seed);
-  CHECK(run.violations == "");
-  CHECK(run.report == "");
-  return run;
-}
-
-// Runs the values over random parameters and compares with the interpreter.
-PtxRun check(std::vector<Value> results, const Tolerance& tolerance = {}, uint64_t seed = 0) {
-  const Graph graph = graph_over(std::move(results));
-  std::vector<HostArray> parameters;
-  for (const Value& p : graph.parameters)
-    parameters.push_back(numbers_between(p->dtype, p->shape,
-                                         p->dtype == DType::I64 || is_unsigned(p->dtype) ? 0 : -2,
-                                         3, seed + parameters.size() + 1));
-  PtxRun run = clean_run(graph, parameters, seed % 2 == 0 ? 90 : 80, seed);
-  expect_same(run.results, interpret(graph, parameters), tolerance);
-  return run;
-}
-
 }  // namespace
 
 TEST_CASE("cuda: random graphs of exact ops have the interpreter's bits") {
@@ -99,11 +69,12 @@ TEST_CASE("cuda: reductions of rows and columns of every size") {
       const Value x = param(0, shape);
       const int64_t terms = std::max<int64_t>(1, shape[size_t(axis)]);
       const Tolerance near{.relative = 1e-5, .absolute = 2e-6 * double(terms)};
-      check({reduce(Combine::Sum, x * x, Dims{axis})}, near, ++seed);
+      check_ptx({reduce(Combine::Sum, x * x, Dims{axis})}, near, ++seed);
       if (shape[size_t(axis)] == 0) continue;
-      check({reduce(Combine::Max, x, Dims{axis}), arg_reduce(Combine::Min, x, axis)}, {}, ++seed);
+      check_ptx({reduce(Combine::Max, x, Dims{axis}), arg_reduce(Combine::Min, x, axis)}, {},
+                ++seed);
       const Value e = exp(x - reduce(Combine::Max, x, Dims{axis}, true));
-      check({e / reduce(Combine::Sum, e, Dims{axis}, true)}, {.relative = 3e-5}, ++seed);
+      check_ptx({e / reduce(Combine::Sum, e, Dims{axis}, true)}, {.relative = 3e-5}, ++seed);
     }
 }
 
@@ -117,9 +88,9 @@ TEST_CASE("cuda: reductions of halves, doubles and integers") {
         const Value x = param(0, shape, dtype);
         const double step = dtype == DType::BF16 ? 1e-2 : dtype == DType::F16 ? 2e-3 : 1e-5;
         const Tolerance near{.relative = step, .absolute = step};
-        check({reduce(Combine::Max, x, Dims{axis}), reduce(Combine::Min, x, Dims{axis})}, {},
-              ++seed);
-        if (!is_bool(dtype)) check({reduce(Combine::Sum, x, Dims{axis})}, near, ++seed);
+        check_ptx({reduce(Combine::Max, x, Dims{axis}), reduce(Combine::Min, x, Dims{axis})}, {},
+                  ++seed);
+        if (!is_bool(dtype)) check_ptx({reduce(Combine::Sum, x, Dims{axis})}, near, ++seed);
       }
 }
 
@@ -135,7 +106,7 @@ TEST_CASE("cuda: normalisation over one and several axes, with its epilogue") {
     const Value variance = reduce(Combine::Sum, d * d, axes, true) * (1 / n);
     const Value y = d * expand(1.0 / sqrt(variance + 1e-5), shape) * expand(w, shape);
     INFO(to_string(shape));
-    check({y}, {.relative = 1e-4, .absolute = 1e-5}, ++seed);
+    check_ptx({y}, {.relative = 1e-4, .absolute = 1e-5}, ++seed);
   }
 }
 
@@ -146,13 +117,13 @@ TEST_CASE("cuda: scans, gathers, scatters and small products") {
   uint64_t seed = 300;
   for (const int64_t axis : {0, 1})
     for (const bool reverse : {false, true})
-      check({scan(Combine::Sum, x, axis, reverse), scan(Combine::Max, x, axis, reverse)}, near,
-            ++seed);
+      check_ptx({scan(Combine::Sum, x, axis, reverse), scan(Combine::Max, x, axis, reverse)}, near,
+                ++seed);
   const Value index = param(1, {5, 40}, DType::I64);  // 0, 1 or 2
-  check({gather(x, index, 0)}, {}, ++seed);
-  check({scatter(Combine::Sum, x, index, param(2, {5, 40}), 0)}, near, ++seed);
-  check({dot(param(0, {2, 33, 20}), param(1, {2, 20, 17}))}, near, ++seed);
-  check({dot(param(0, {1, 1, 500}), param(1, {1, 500, 64}))}, near, ++seed);
+  check_ptx({gather(x, index, 0)}, {}, ++seed);
+  check_ptx({scatter(Combine::Sum, x, index, param(2, {5, 40}), 0)}, near, ++seed);
+  check_ptx({dot(param(0, {2, 33, 20}), param(1, {2, 20, 17}))}, near, ++seed);
+  check_ptx({dot(param(0, {1, 1, 500}), param(1, {1, 500, 64}))}, near, ++seed);
 }
 
 TEST_CASE("cuda: an index out of range is reported, and nothing is touched there") {
@@ -171,7 +142,7 @@ TEST_CASE("cuda: contiguous maps touch every sector once") {
   for (const DType dtype : {DType::F32, DType::F16, DType::F64, DType::U8}) {
     INFO(name(dtype));
     const int64_t n = 1 << 13;
-    const PtxRun run = check({param(0, {n}, dtype) + param(1, {n}, dtype)});
+    const PtxRun run = check_ptx({param(0, {n}, dtype) + param(1, {n}, dtype)});
     CHECK(run.launches == 1);
     CHECK(run.counters.global_load_sectors == 2 * uint64_t(n) * size_of(dtype) / 32);
     CHECK(run.counters.global_store_sectors == uint64_t(n) * size_of(dtype) / 32);
@@ -179,7 +150,7 @@ TEST_CASE("cuda: contiguous maps touch every sector once") {
   // Softmax reads its input once and writes its output once.
   const Value x = param(0, {64, 512});
   const Value e = exp(x - reduce(Combine::Max, x, Dims{1}, true));
-  const PtxRun run = check({e / reduce(Combine::Sum, e, Dims{1}, true)}, {.relative = 3e-5});
+  const PtxRun run = check_ptx({e / reduce(Combine::Sum, e, Dims{1}, true)}, {.relative = 3e-5});
   CHECK(run.launches == 1);
   CHECK(run.counters.global_load_sectors == 64 * 512 / 8);
   CHECK(run.counters.global_store_sectors == 64 * 512 / 8);

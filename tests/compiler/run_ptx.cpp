@@ -11,6 +11,8 @@
 #include "compiler/loops_text.h"
 #include "compiler/program.h"
 #include "ir/check.h"
+#include "ir/interpreter.h"
+#include "support/run_compiled.h"
 
 namespace cermet::test {
 namespace {
@@ -122,6 +124,34 @@ PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters
       run.violations += fmt::format("result {} is not written in full\n", i);
     run.results.emplace_back(node.dtype, node.shape, reinterpret_cast<const void*>(results[i]));
   }
+  return run;
+}
+
+PtxRun clean_run(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute,
+                 uint64_t seed) {
+  PtxRun run = run_ptx(graph, parameters, compute, seed);
+  CHECK(run.violations == "");
+  CHECK(run.report == "");
+  return run;
+}
+
+void expect_same(const std::vector<ir::HostArray>& got, const std::vector<ir::HostArray>& expected,
+                 const Tolerance& tolerance) {
+  REQUIRE(got.size() == expected.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    if (const auto wrong = difference(got[i], expected[i], tolerance))
+      FAIL_CHECK("result " << i << ": " << *wrong);
+}
+
+PtxRun check_ptx(std::vector<ir::Value> results, const Tolerance& tolerance, uint64_t seed) {
+  const ir::Graph graph = graph_over(std::move(results));
+  std::vector<ir::HostArray> parameters;
+  for (const ir::Value& p : graph.parameters)
+    parameters.push_back(numbers_between(p->dtype, p->shape,
+                                         p->dtype == DType::I64 || is_unsigned(p->dtype) ? 0 : -2,
+                                         3, seed + parameters.size() + 1));
+  PtxRun run = clean_run(graph, parameters, seed % 2 == 0 ? 90 : 80, seed);
+  expect_same(run.results, ir::interpret(graph, parameters), tolerance);
   return run;
 }
 

@@ -9,6 +9,7 @@
 #include "ir/graph.h"
 #include "ir/host_array.h"
 #include "ptxsim/ptxsim.h"
+#include "support/compare.h"
 
 namespace cermet::test {
 
@@ -24,6 +25,17 @@ struct PtxRun {
 // process. The order of blocks and warps is drawn from the seed.
 PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute = 90,
                uint64_t seed = 0);
+
+// run_ptx() with checks that nothing was reported or did what a GPU would punish.
+PtxRun clean_run(const ir::Graph& graph, std::span<const ir::HostArray> parameters,
+                 int compute = 90, uint64_t seed = 0);
+// Checks results with those that are expected.
+void expect_same(const std::vector<ir::HostArray>& got, const std::vector<ir::HostArray>& expected,
+                 const Tolerance& tolerance);
+// Runs the values over random parameters and compares with the interpreter. Indices (I64) are 0, 1
+// or 2.
+PtxRun check_ptx(std::vector<ir::Value> results, const Tolerance& tolerance = {},
+                 uint64_t seed = 0);
 
 // Whether the graph has launches that are no kernels of ours yet: sorts.
 bool needs_sort(const ir::Graph& graph);
