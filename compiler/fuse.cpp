@@ -11,11 +11,13 @@
 #include "compiler/fuse_emit.h"
 #include "compiler/fuse_prepare.h"
 #include "compiler/split_reductions.h"
+#include "compiler/split_scans.h"
 
 namespace cermet::compiler {
 
-KernelProgram fuse(const ir::Graph& graph, const Target&) {
-  const ir::Graph prepared = prepare_for_fusion(split_reductions(graph));
+KernelProgram fuse(const ir::Graph& graph, const Target& target) {
+  const ir::Graph parallel = target.compute > 0 ? split_scans(graph) : graph;
+  const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel));
   Plan plan = plan_nodes(prepared);
   plan_groups(prepared, plan);
   KernelProgram program;

@@ -11,8 +11,10 @@ namespace {
 using Kind = Expr::Kind;
 
 constexpr int64_t warp = 32;
-constexpr int64_t most_unrolled = 8;    // slots in registers
-constexpr int64_t most_team = 1024;     // a block
+constexpr int64_t most_unrolled = 8;  // slots in registers
+constexpr int64_t most_team = 1024;   // a block
+constexpr int64_t most_scan_team = 256;
+constexpr int64_t least_columns = 8;    // side by side, to scan them one thread each
 constexpr int64_t usual_threads = 256;  // of a block
 constexpr int64_t least_threads = 64;   // fewer do not fill a multiprocessor with their blocks
 constexpr int64_t wanted_blocks = 264;  // two for each multiprocessor of an H100
@@ -42,24 +44,31 @@ int choose_lanes(const Kernel& kernel, const KernelProgram& program, const GridP
   return int(std::max<int64_t>(1, lanes));
 }
 
+bool scatters(const Kernel& kernel) {
+  return std::ranges::any_of(kernel.stores, [](const KernelStore& s) { return s.index >= 0; });
+}
+
 void choose_vector_axis(const Kernel& kernel, const KernelProgram& program, GridPlan& plan) {
   const std::vector<double> bytes = contiguous_bytes(kernel, program, false);
-  const size_t axes = needs_order(kernel) ? kernel.outer.size() : plan.space.size();
+  const size_t axes = scatters(kernel) ? kernel.outer.size() : plan.space.size();
+  const bool scans = needs_order(kernel) && !scatters(kernel);
   for (size_t d = 0; d < axes; ++d) {
     if (plan.space[d] == 1) continue;
     const auto weight = [&](size_t axis) {  // a short axis leaves a warp with little to share
+      if (scans && axis < kernel.outer.size() && plan.space[axis] < least_columns) return 0.0;
       return bytes[axis] * std::min(1.0, double(plan.space[axis]) / double(warp));
     };
     if (plan.vector_axis < 0 || weight(d) >= weight(size_t(plan.vector_axis)))
       plan.vector_axis = int64_t(d);
   }
+  plan.scans = scans && plan.along_inner();
   if (plan.vector_axis >= 0) plan.lanes = choose_lanes(kernel, program, plan);
 }
 
 // A row's threads: enough that nobody has more than a few slots, and that there are threads for the
 // whole GPU even if there are few rows.
 void choose_team(const Kernel& kernel, GridPlan& plan) {
-  if (kernel.inner.empty() || needs_order(kernel)) return;
+  if (kernel.inner.empty() || (needs_order(kernel) && !plan.scans)) return;
   if (plan.along_outer()) {
     // Of the threads of a warp, at least 8 read neighbours.
     while (plan.team < 32 && plan.slots >= 8 * plan.team && plan.rows * plan.team < wanted_threads)
@@ -68,6 +77,13 @@ void choose_team(const Kernel& kernel, GridPlan& plan) {
   }
   plan.team = std::min(warp, int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, plan.slots)))));
   const bool many_rows = plan.rows * plan.team >= wanted_threads;
+  if (plan.scans) {  // a step of more than a warp costs barriers
+    while (plan.team >= warp && plan.team < most_scan_team &&
+           (plan.slots > 16 * plan.team ||
+            (plan.rows * plan.team < wanted_threads && plan.slots > plan.team)))
+      plan.team *= 2;
+    return;
+  }
   while (plan.team >= warp && plan.team < most_team &&
          (plan.slots > plan.team * most_unrolled ||
           (!many_rows && plan.rows * plan.team < wanted_threads && plan.slots > plan.team * 2)))

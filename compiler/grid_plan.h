@@ -10,8 +10,12 @@
 //   lanes along an inner axis   a team's threads follow each other: they read one row in turn, and
 //                               combine their partial results by shuffles, in teams larger than a
 //                               warp also through shared memory
+//                               scans: in every step over the slots, with a carry between steps
 //   lanes along an outer axis   the threads of one part of all teams follow each other: they read
 //                               neighbouring columns; partial results go through shared memory
+//
+// Scatters, and scans with lanes along an outer axis, are done by one thread for each row: teams of
+// one.
 //
 // Where every thread of a team has at most 8 slots, they are unrolled (`unrolled`): what one stage
 // loaded and computed stays in registers for the later ones. Longer rows are read again.
@@ -38,6 +42,8 @@ struct GridPlan : RowStages {
   int64_t units = 1;      // of threads / team * copies rows each
   int64_t per_block = 1;  // units that a block does, one after another
   int64_t blocks = 1;
+
+  bool scans = false;  // a team scans its row together
 
   bool along_inner() const { return vector_axis >= outer; }
   bool along_outer() const { return vector_axis >= 0 && vector_axis < outer; }

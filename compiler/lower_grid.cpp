@@ -14,6 +14,7 @@
 #include "compiler/index_width.h"
 #include "compiler/lower_scope.h"
 #include "compiler/row_partials.h"
+#include "compiler/team_scan.h"
 #include "ir/check.h"
 
 namespace cermet::compiler {
@@ -184,7 +185,7 @@ void GridLowering::emit_stages(std::vector<Row>& rows) {
 
 void GridLowering::emit_stage(int stage, Row& row) {
   if (computed_[size_t(stage)].empty()) return;
-  const int lanes = plan_.along_inner() ? plan_.lanes : row.scope.lanes;
+  const int lanes = plan_.scans ? 1 : plan_.along_inner() ? plan_.lanes : row.scope.lanes;
   Partials partials;
   for (int32_t i : accumulated_[size_t(stage)])
     partials.push_back(start_of(b_, kernel_, kernel_.exprs[size_t(i)], lanes));
@@ -248,6 +249,17 @@ GridLowering::Partials GridLowering::walk(int stage, Row& row, Partials partials
     });
   };
   const std::vector<Ref> start = pack();
+  if (plan_.scans) {  // all threads take every step, also those that are beyond the row's end in it
+    const bool checked = plan_.slots % plan_.team != 0;
+    unpack(
+        b_.for_loop(b_.index(0), slots, plan_.team, start, [&](Ref step, std::span<const Ref> in) {
+          unpack(in);
+          Scope element = element_at(b_.add(step, part_), checked);
+          emit_slot(stage, element, partials);
+          return pack();
+        }));
+    return partials;
+  }
   if (!sums_in_runs(stage)) {
     unpack(loop(part_, slots, start));
     return partials;
@@ -317,17 +329,27 @@ void GridLowering::accumulate(int32_t i, Scope& element, Partial& partial) {
 
 void GridLowering::scan(int32_t i, Scope& element, Partial& partial) {
   const Expr& e = kernel_.exprs[size_t(i)];
-  const Ref value = b_.splat(w_.evaluate(element, e.operands[0]), element.lanes);
-  const Ref fresh = combine(b_, e.combine, partial.value, value);
-  Ref result = e.exclusive ? partial.value : fresh;
+  Ref value = b_.splat(w_.evaluate(element, e.operands[0]), element.lanes);
+  const auto axis = size_t(plan_.outer);
+  Ref result, index = element.index[axis];
+  if (plan_.scans) {
+    if (element.mask)
+      value = b_.select(element.mask, value, identity(b_, e.combine, b_.dtype(value), 1));
+    const Team team{team_, part_, plan_.team, plan_.teams(),
+                    [&](DType dtype, int64_t elements) { return shared(dtype, elements); }};
+    const ScanStep step = scan_in_team(b_, e, team, value, partial.value);
+    result = step.values, partial.value = step.carry;
+    index = b_.ramp(index, element.lanes);
+  } else {
+    const Ref fresh = combine(b_, e.combine, partial.value, value);
+    result = e.exclusive ? partial.value : fresh, partial.value = fresh;
+  }
   if (e.exclusive && e.combine == ir::Combine::Sum && is_float(e.dtype)) {
     // Sums start from -0.0, so that those of -0.0 are -0.0; before the first element is 0.
     const Ref start = e.reverse ? b_.sub(w_.extent(plan_.outer), b_.index(1)) : b_.index(0);
-    result = b_.select(b_.eq(element.index[size_t(plan_.outer)], start),
-                       elementwise::zero(b_, result), result);
+    result = b_.select(b_.eq(index, start), elementwise::zero(b_, result), result);
   }
   element.values[size_t(i)] = w_.round(result, e.dtype);
-  partial.value = fresh;
 }
 
 Partial GridLowering::combine_team(const Expr& e, Partial partial) {

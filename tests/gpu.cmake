@@ -37,6 +37,7 @@ cermet_test(test_cuda
   SOURCES
   compiler/cuda_product_test.cpp
   compiler/cuda_run_test.cpp
+  compiler/cuda_scan_test.cpp
   compiler/cuda_transpose_test.cpp
   compiler/run_ptx.cpp
   support/random_graph.cpp

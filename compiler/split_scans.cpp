@@ -1,0 +1,102 @@
+// scan(x) is scan(chunks of x) combined with what comes before each chunk, which is a scan over the
+// chunks' reductions. The first chunk has the identity before it.
+//
+// A scan along the last axis is done by a team of threads for each row, so it takes a few dozen
+// rows to keep a GPU busy; one along another axis by one thread for each row, so it takes tens of
+// thousands. f16 and bf16 are computed in f32 and rounded once.
+
+#include "compiler/split_scans.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "ir/build.h"
+#include "ir/check.h"
+
+namespace cermet::compiler {
+
+using ir::Combine;
+using ir::Value;
+
+namespace {
+
+constexpr int64_t few_teams = 64;         // rows along the last axis
+constexpr int64_t long_row = 32768;       // elements of such a row
+constexpr int64_t team_length = 8192;     // of a chunk then
+constexpr int64_t few_threads = 1 << 15;  // rows along another axis
+constexpr int64_t long_column = 512;
+constexpr int64_t thread_length = 64;
+constexpr int64_t wanted_threads = 1 << 17;
+constexpr int64_t most_chunks = 1024;
+constexpr int64_t short_tail = 8;  // elements behind the axis, below which teams take it
+
+double identity_of(Combine combine) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  if (combine == Combine::Max) return -inf;
+  if (combine == Combine::Min) return inf;
+  return combine == Combine::Prod ? 1.0 : -0.0;
+}
+
+Value combined(Combine combine, const Value& x, const Value& y) {
+  switch (combine) {
+    case Combine::Sum: return x + y;
+    case Combine::Prod: return x * y;
+    case Combine::Max: return ir::maximum(x, y);
+    case Combine::Min: return ir::minimum(x, y);
+    case Combine::Set: break;
+  }
+  throw InternalError("set is not a scan");
+}
+
+// In how many chunks an axis is scanned; 1: at once.
+int64_t chunk_count(const Shape& shape, int64_t axis) {
+  const int64_t extent = shape[size_t(axis)], rows = numel(shape) / std::max<int64_t>(1, extent);
+  if (numel(shape) == 0) return 1;
+  int64_t tail = 1;
+  for (size_t d = size_t(axis) + 1; d < shape.size(); ++d) tail *= shape[d];
+  int64_t wanted = 1;
+  if (tail < short_tail) {
+    if (rows < few_teams && extent > long_row) wanted = extent / team_length;
+  } else if (rows < few_threads && extent >= long_column) {
+    wanted = std::min(extent / thread_length, wanted_threads / rows);
+  }
+  wanted = std::min(wanted, most_chunks);
+  for (int64_t c = wanted; c > wanted / 2 && c > 1; --c)
+    if (extent % c == 0) return c;
+  return std::max<int64_t>(1, wanted);
+}
+
+Value in_chunks(const ir::Node& node, std::span<const Value> operands) {
+  if (node.op != ir::Op::Scan) return {};
+  const auto& attr = node.as<ir::ScanAttr>();
+  const int64_t axis = attr.axis, count = chunk_count(node.shape, axis);
+  if (count < 2) return {};
+  const bool half = node.dtype == DType::F16 || node.dtype == DType::BF16;
+  Value x = half ? ir::cast(operands[0], DType::F32) : operands[0];
+  const int64_t extent = node.shape[size_t(axis)], length = (extent + count - 1) / count;
+  const double identity = identity_of(attr.combine);
+  if (length * count != extent) x = ir::pad(x, axis, 0, length * count - extent, identity);
+  const Shape flat = x->shape;
+  Shape divided = flat;
+  divided[size_t(axis)] = length;
+  divided.insert(divided.begin() + axis, count);
+  x = ir::reshape(x, divided);
+
+  const Value sums = ir::reduce(attr.combine, x, Dims{axis + 1}, true);
+  Value before = ir::scan(attr.combine, sums, axis, attr.reverse);
+  const int64_t first = attr.reverse ? 1 : 0, last = count - 1 + first;
+  before = ir::pad(ir::slice(before, axis, first, last), axis, 1 - first, first, identity);
+  const Value inside = ir::scan(attr.combine, x, axis + 1, attr.reverse, attr.exclusive);
+  const Value all = combined(attr.combine, ir::expand(before, divided), inside);
+  return ir::cast(ir::slice(ir::reshape(all, flat), axis, 0, extent), node.dtype);
+}
+
+}  // namespace
+
+ir::Graph split_scans(const ir::Graph& graph) {
+  for (const ir::Node* node : ir::topological_order(graph.results))
+    if (in_chunks(*node, node->operands)) return ir::rewrite(graph, in_chunks);
+  return graph;
+}
+
+}  // namespace cermet::compiler
