@@ -40,33 +40,16 @@ cermet_test(test_cuda
   compiler/cuda_scan_test.cpp
   compiler/cuda_transpose_test.cpp
   compiler/run_ptx.cpp
-  support/random_graph.cpp
   support/run_compiled.cpp
 )
 
-# The sweep over ops, dtypes and layouts once more, on the fake driver's GPU.
-cermet_test(test_compiled_cuda
-  LIBRARIES cermet_runtime
-  SOURCES
-  compiler/compiled_elementwise_test.cpp
-  compiler/compiled_index_test.cpp
-  compiler/compiled_product_test.cpp
-  compiler/compiled_reduce_test.cpp
-  support/run_compiled.cpp
-)
-add_dependencies(test_compiled_cuda fakecuda cermet_llvm)
-target_compile_definitions(test_compiled_cuda PRIVATE
-  "FAKECUDA_LIBRARY=\"${PROJECT_BINARY_DIR}/tests/fakecuda/libfakecuda.so\"")
-
-# Tensors on the fake driver's GPUs.
+# Tensors on GPUs.
 cermet_test(test_cuda_api
-  LIBRARIES cermet ${CMAKE_DL_LIBS}
+  LIBRARIES cermet
   SOURCES
   api/cuda_test.cpp
 )
-add_dependencies(test_cuda_api fakecuda cermet_llvm)
-set_source_files_properties(api/cuda_test.cpp PROPERTIES COMPILE_DEFINITIONS
-  "FAKECUDA_LIBRARY=\"${PROJECT_BINARY_DIR}/tests/fakecuda/libfakecuda.so\"")
+add_dependencies(test_cuda_api fakecuda cermet_llvm mnist)
 if(CERMET_CUDA_INCLUDE)
   set_source_files_properties(fakecuda/abi_test.cpp PROPERTIES
     COMPILE_OPTIONS -isystem${CERMET_CUDA_INCLUDE} SKIP_PRECOMPILE_HEADERS ON)
@@ -89,3 +72,55 @@ set_source_files_properties(runtime/cuda_compiled_test.cpp runtime/cuda_device_t
   runtime/cuda_launch_test.cpp runtime/cuda_memory_test.cpp runtime/gpu_engine_test.cpp
   PROPERTIES COMPILE_DEFINITIONS
   "CERMET_FAKECUDA=\"${PROJECT_BINARY_DIR}/tests/fakecuda/libfakecuda.so\"")
+
+# cermet_gpu_run(<test binary> <GPU> [AFTER <GPU>] <cases>)
+# The binary's cases of these names or [tags] (file names are tags) once more on a fake GPU, which
+# is named as support/gpu.h says; in one process, as one test. What this costs is NVRTC, and its
+# kernels are kept in the build directory: the first run on a compute capability pays, another
+# schedule AFTER it does not.
+function(cermet_gpu_run binary gpu)
+  cmake_parse_arguments(arg "" "AFTER" "" ${ARGN})
+  set(cases "${arg_UNPARSED_ARGUMENTS}")
+  add_test(NAME "${binary} on ${gpu}: ${cases}" COMMAND ${binary} --filenames-as-tags ${cases})
+  set_tests_properties("${binary} on ${gpu}: ${cases}" PROPERTIES
+    ENVIRONMENT "CERMET_TEST_GPU=${gpu}" SKIP_REGULAR_EXPRESSION "SKIPPED: "
+    TIMEOUT 1200 LABELS "gpu;${binary}")
+  if(arg_AFTER)
+    set_tests_properties("${binary} on ${gpu}: ${cases}" PROPERTIES
+      DEPENDS "${binary} on ${arg_AFTER}: ${cases}")
+  endif()
+  add_dependencies(${binary} fakecuda cermet_llvm)
+endfunction()
+
+# Ops, dtypes and layouts, each on one compute capability, in two schedules.
+foreach(half 80 90)
+  set(files_80 elementwise index)
+  set(files_90 reduce product)
+  foreach(file ${files_${half}})
+    cermet_gpu_run(test_compiled "${half} lazy" "[#compiled_${file}_test]")
+    cermet_gpu_run(test_compiled "${half} random:1" AFTER "${half} lazy" "[#compiled_${file}_test]")
+  endforeach()
+endforeach()
+
+# Random graphs, on all dialects of PTX.
+cermet_gpu_run(test_compiled_random "80 eager" "~[cpu]")
+cermet_gpu_run(test_compiled_random "80 random:2" AFTER "80 eager" "~[cpu]")
+cermet_gpu_run(test_compiled_random "90 lazy" "~[cpu]")
+cermet_gpu_run(test_compiled_random "90 random:3" AFTER "90 lazy" "~[cpu]")
+cermet_gpu_run(test_compiled_random "75 lazy" "*random elementwise graphs*")
+cermet_gpu_run(test_compiled_random "120 lazy" "*random graphs of exact ops*")
+
+# Gradients.
+cermet_gpu_run(test_gradient "80 lazy" "[#gradient_reduce_test],[#gradient_structural_test]")
+cermet_gpu_run(test_gradient "80 random:4" AFTER "80 lazy"
+               "[#gradient_reduce_test],[#gradient_structural_test]")
+cermet_gpu_run(test_gradient "90 lazy" "[#gradient_elementwise_test],[#gradient_golden_test]")
+cermet_gpu_run(test_gradient "90 random:5" AFTER "90 lazy"
+               "[#gradient_elementwise_test],[#gradient_golden_test]")
+cermet_gpu_run(test_gradient "80 eager" "[#gradient_random_test]")
+cermet_gpu_run(test_gradient "90 eager" "[#gradient_random_test]")
+cermet_gpu_run(test_api "90 eager" "[#grad_test]~[cpu]")
+
+# What api/cuda_test.cpp tests on "90,80 random:7", the networks and the example among it.
+cermet_gpu_run(test_cuda_api "80,90 lazy" "cuda: *")
+cermet_gpu_run(test_cuda_api "80,90 eager" AFTER "80,90 lazy" "cuda: *")

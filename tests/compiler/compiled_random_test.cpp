@@ -11,6 +11,7 @@
 #include "ir/element.h"
 #include "ir/interpreter.h"
 #include "support/catch.h"
+#include "support/gpu.h"
 #include "support/random_graph.h"
 #include "support/run_compiled.h"
 
@@ -21,6 +22,9 @@ using namespace cermet::test;
 namespace {
 
 const std::vector<DType> every_dtype(all_dtypes.begin(), all_dtypes.end());
+
+// Graphs to try. Compiling for a GPU takes longer.
+uint64_t seeds(uint64_t on_cpu) { return on_gpu() ? on_cpu / 10 : on_cpu; }
 
 // All targets in turn; each graph on one of them.
 const std::string& target_for(uint64_t seed) {
@@ -84,32 +88,31 @@ std::vector<std::vector<double>> sensitivities(const RandomGraph& random,
 }  // namespace
 
 TEST_CASE("compiled: random graphs of exact ops have the interpreter's bits") {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+  for (uint64_t seed = 0; seed < seeds(300); ++seed) {
     RandomGraphOptions options = RandomGraphOptions::only_exact();
     options.dtypes = every_dtype;
     options.special_values = seed % 2 == 0;
     const RandomGraph random = random_graph(seed, options);
     INFO(describe(random) << "target " << target_for(seed));
-    expect_same(run_compiled(engine_for(target_for(seed)), random.graph, random.parameters),
+    expect_same(run_on(target_for(seed), random.graph, random.parameters),
                 interpret(random.graph, random.parameters), {.signed_zeros = false});
   }
 }
 
 TEST_CASE("compiled: random elementwise graphs have the same bits fused and unfused") {
-  for (uint64_t seed = 0; seed < 150; ++seed) {
+  for (uint64_t seed = 0; seed < seeds(150); ++seed) {
     RandomGraphOptions options = RandomGraphOptions::only_elementwise();
     options.dtypes = every_dtype;
     options.special_values = seed % 2 == 0;
     options.steps = 20;
     const RandomGraph random = random_graph(seed, options);
-    runtime::Engine& engine = engine_for(target_for(seed));
     INFO(describe(random) << "target " << target_for(seed));
-    expect_same(run_compiled(engine, random.graph, random.parameters),
-                run_compiled(engine, unfused(random.graph), random.parameters));
+    expect_same(run_on(target_for(seed), random.graph, random.parameters),
+                run_on(target_for(seed), unfused(random.graph), random.parameters));
   }
 }
 
-TEST_CASE("compiled: random graphs have the same bits for any number of threads") {
+TEST_CASE("compiled: random graphs have the same bits for any number of threads", "[cpu]") {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     RandomGraphOptions options;
     options.max_elements = 200000;  // enough for several tasks
@@ -123,13 +126,13 @@ TEST_CASE("compiled: random graphs have the same bits for any number of threads"
 }
 
 TEST_CASE("compiled: random graphs with sums are near the interpreter") {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+  for (uint64_t seed = 0; seed < seeds(300); ++seed) {
     RandomGraphOptions options;
     options.elementwise = exact_elementwise_ops();
     options.dtypes = {DType::F64};
     const RandomGraph random = random_graph(seed, options);
     INFO(describe(random) << "target " << target_for(seed));
-    expect_same(run_compiled(engine_for(target_for(seed)), random.graph, random.parameters),
+    expect_same(run_on(target_for(seed), random.graph, random.parameters),
                 interpret(random.graph, random.parameters),
                 {.relative = 1e-9, .absolute = 1e-9, .signed_zeros = false});
   }
@@ -145,7 +148,7 @@ TEST_CASE("compiled: random graphs of smooth ops are near the interpreter") {
                             Op(i)))
       smooth.push_back(Op(i));
   int64_t compared = 0, all = 0;
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+  for (uint64_t seed = 0; seed < seeds(300); ++seed) {
     RandomGraphOptions options;
     options.elementwise = smooth;
     options.dtypes = {DType::F32};
@@ -154,7 +157,7 @@ TEST_CASE("compiled: random graphs of smooth ops are near the interpreter") {
     const RandomGraph random = random_graph(seed, options);
     const auto expected = interpret(random.graph, random.parameters);
     const auto sensitivity = sensitivities(random, expected);
-    const auto got = run_compiled(engine_for(target_for(seed)), random.graph, random.parameters);
+    const auto got = run_on(target_for(seed), random.graph, random.parameters);
     for (size_t r = 0; r < expected.size(); ++r) {
       int64_t wrong = 0;
       std::string first;

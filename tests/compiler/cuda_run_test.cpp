@@ -6,7 +6,6 @@
 #include "ir/build.h"
 #include "ir/interpreter.h"
 #include "support/cuda.h"
-#include "support/random_graph.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -22,40 +21,6 @@ Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
 }
 
 }  // namespace
-
-TEST_CASE("cuda: random graphs of exact ops have the interpreter's bits") {
-  CERMET_NEEDS_NVRTC();
-  int ran = 0;
-  for (uint64_t seed = 0; ran < 120; ++seed) {
-    RandomGraphOptions options = RandomGraphOptions::only_exact();
-    options.dtypes = every_dtype;
-    options.special_values = seed % 2 == 0;
-    options.max_elements = 1500;
-    const RandomGraph random = random_graph(seed, options);
-    if (needs_sort(random.graph)) continue;
-    ++ran;
-    INFO(describe(random));
-    const PtxRun run =
-        clean_run(random.graph, random.parameters, std::array{80, 90, 120}[seed % 3], seed);
-    expect_same(run.results, interpret(random.graph, random.parameters), {.signed_zeros = false});
-  }
-}
-
-TEST_CASE("cuda: random elementwise graphs have the CPU's bits") {
-  CERMET_NEEDS_NVRTC();
-  for (uint64_t seed = 0; seed < 60; ++seed) {
-    RandomGraphOptions options = RandomGraphOptions::only_elementwise();
-    options.dtypes = every_dtype;
-    options.special_values = seed % 2 == 0;
-    options.max_elements = 600;
-    const RandomGraph random = random_graph(seed, options);
-    INFO(describe(random));
-    const PtxRun run =
-        clean_run(random.graph, random.parameters, std::array{75, 90, 120}[seed % 3], seed);
-    expect_same(run.results, run_compiled(engine_for("x86-64-v3"), random.graph, random.parameters),
-                {});
-  }
-}
 
 TEST_CASE("cuda: reductions of rows and columns of every size") {
   CERMET_NEEDS_NVRTC();

@@ -1,5 +1,6 @@
 #pragma once
-// Checks gradients of a function of arrays, in f64, by the interpreter:
+// Checks gradients of a function of arrays, in f64, computed by the interpreter, or on a GPU if
+// on_gpu(); what they are compared with is always computed by the interpreter:
 //   - reverse mode against central finite differences of the function itself;
 //   - forward mode against reverse mode: <u, J v> = <J^T u, v> for random u and v;
 //   - higher orders, by checking the gradient, contracted with random weights, in the same way.
@@ -14,6 +15,8 @@
 #include "ir/build.h"
 #include "ir/interpreter.h"
 #include "support/catch.h"
+#include "support/gpu.h"
+#include "support/run_compiled.h"
 
 namespace cermet::test {
 
@@ -40,9 +43,12 @@ inline std::vector<Value> parameters_of(std::span<const HostArray> arrays, int64
   return out;
 }
 
+// By what is tested.
 inline std::vector<HostArray> evaluate(const std::vector<Value>& results,
                                        std::span<const HostArray> parameters) {
-  return ir::interpret({{}, results}, parameters);
+  const ir::Graph graph{{}, results};
+  return on_gpu() ? run_on(target_names().back(), graph, parameters)
+                  : ir::interpret(graph, parameters);
 }
 
 inline double inner(const HostArray& a, const HostArray& b) {
@@ -105,7 +111,7 @@ inline void check_gradients(const std::string& name, const Function& f,
       double side[2];
       for (int s = 0; s < 2; ++s) {
         inputs[i].as<double>()[size_t(k)] = at + (s ? step : -step);
-        side[s] = inner(evaluate({y}, inputs)[0], arrays[count]);
+        side[s] = inner(ir::interpret({{}, {y}}, inputs)[0], arrays[count]);
       }
       inputs[i].as<double>()[size_t(k)] = at;
       expect_near(got[i].number(k), (side[1] - side[0]) / (2 * step), tolerance,

@@ -1,13 +1,7 @@
 // Gradients against those of PyTorch, which tests/data/make_gradients.py asks for.
-#include <fmt/format.h>
+#include <algorithm>
 
-#include <functional>
-
-#include "compiler/autograd.h"
-#include "ir/build.h"
-#include "ir/interpreter.h"
-#include "support/catch.h"
-#include "support/compare.h"
+#include "compiler/gradient_check.h"
 #include "support/golden.h"
 
 using namespace cermet;
@@ -130,16 +124,23 @@ Value gradient_of(const GoldenCase& c, Operands p) {
 }  // namespace
 
 TEST_CASE("gradient: first and second gradients agree with PyTorch") {
-  int cases = 0;
-  for (const GoldenCase& c : test::read_golden("gradients")) {
-    std::vector<Value> p;
-    for (const HostArray& a : c.operands)
-      p.push_back(parameter(int64_t(p.size()), a.dtype, a.shape));
-    const HostArray got = interpret({p, {gradient_of(c, p)}}, c.operands)[0];
-    const test::Tolerance tolerance{.ulps = 32, .absolute = 1e-13, .signed_zeros = false};
-    if (const auto why = test::difference(got, c.expected, tolerance))
-      FAIL_CHECK(fmt::format("gradients.golden:{}: {}: {}", c.line, c.op, *why));
-    ++cases;
+  const std::vector<GoldenCase> cases = test::read_golden("gradients");
+  CHECK(cases.size() > 150);
+  constexpr size_t at_once = 16;  // in one program
+  for (size_t begin = 0; begin < cases.size(); begin += at_once) {
+    const auto batch = std::span(cases).subspan(begin, std::min(at_once, cases.size() - begin));
+    std::vector<HostArray> arrays;
+    std::vector<Value> gradients;
+    for (const GoldenCase& c : batch) {
+      gradients.push_back(gradient_of(c, test::parameters_of(c.operands, int64_t(arrays.size()))));
+      arrays.insert(arrays.end(), c.operands.begin(), c.operands.end());
+    }
+    const std::vector<HostArray> got = test::evaluate(gradients, arrays);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const GoldenCase& c = batch[i];
+      const test::Tolerance tolerance{.ulps = 32, .absolute = 1e-13, .signed_zeros = false};
+      if (const auto why = test::difference(got[i], c.expected, tolerance))
+        FAIL_CHECK(fmt::format("gradients.golden:{}: {}: {}", c.line, c.op, *why));
+    }
   }
-  CHECK(cases > 150);
 }

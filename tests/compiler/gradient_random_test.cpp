@@ -6,10 +6,7 @@
 #include <random>
 
 #include "cermet/error.h"
-#include "compiler/autograd.h"
-#include "ir/build.h"
-#include "ir/interpreter.h"
-#include "support/catch.h"
+#include "compiler/gradient_check.h"
 #include "support/random_graph.h"
 
 using namespace cermet;
@@ -67,7 +64,7 @@ Outcome check(const test::RandomGraph& random) {
   std::vector<Value> results;
   for (const Value& g : back) results.push_back(g ? g : constant(DType::F64, {}, 0.0));
   for (const Value& t : forward) results.push_back(t ? t : constant(DType::F64, {}, 0.0));
-  const std::vector<HostArray> got = interpret({{}, results}, arrays);
+  const std::vector<HostArray> got = test::evaluate(results, arrays);
   const size_t first_u = random.parameters.size(), first_v = first_u + u.size();
   Sum reverse_mode, forward_mode;
   for (size_t i = 0; i < x.size(); ++i)
@@ -91,11 +88,12 @@ TEST_CASE("gradient: forward and reverse mode agree on random graphs") {
   test::RandomGraphOptions options;
   options.dtypes = {DType::F64};
   options.max_elements = 300;
-  int agreed = 0;
-  for (uint64_t seed = 0; seed < 1000; ++seed) {
+  const uint64_t seeds = test::on_gpu() ? 40 : 1000;
+  uint64_t agreed = 0;
+  for (uint64_t seed = 0; seed < seeds; ++seed) {
     INFO("seed " << seed);
     agreed += check(test::random_graph(seed, options)) == Outcome::Agrees;
   }
   INFO(agreed << " graphs had finite gradients that are not zero");
-  CHECK(agreed > 400);
+  CHECK(agreed * 5 > seeds * 2);
 }

@@ -155,10 +155,4 @@ PtxRun check_ptx(std::vector<ir::Value> results, const Tolerance& tolerance, uin
   return run;
 }
 
-bool needs_sort(const ir::Graph& graph) {
-  for (const ir::Node* node : ir::topological_order(graph.results))
-    if (node->op == ir::Op::ArgSort) return true;
-  return false;
-}
-
 }  // namespace cermet::test

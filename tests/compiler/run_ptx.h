@@ -37,7 +37,4 @@ void expect_same(const std::vector<ir::HostArray>& got, const std::vector<ir::Ho
 PtxRun check_ptx(std::vector<ir::Value> results, const Tolerance& tolerance = {},
                  uint64_t seed = 0);
 
-// Whether the graph has launches that are no kernels of ours yet: sorts.
-bool needs_sort(const ir::Graph& graph);
-
 }  // namespace cermet::test

@@ -1,11 +1,14 @@
 #pragma once
 // For tests that compile CUDA C: whether they can run here.
 
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "cermet/error.h"
 #include "compiler/cuda/nvrtc.h"
 #include "support/catch.h"
+#include "support/gpu.h"
 #include "support/message.h"
 
 namespace cermet::test {
@@ -14,6 +17,16 @@ namespace cermet::test {
 inline std::string no_nvrtc() {
   const std::string text = message_of<DeviceError>([] { compiler::nvrtc_library(); });
   return text.substr(0, text.find('\n'));
+}
+
+// For programs whose cases all run on a GPU if on_gpu(): ends the process as skipped where that
+// cannot be, else makes it so.
+inline void use_gpu_or_skip_all() {
+  if (const std::string why = no_nvrtc(); !why.empty()) {
+    std::fprintf(stderr, "SKIPPED: %s\n", why.c_str());
+    std::_Exit(0);
+  }
+  use_gpu();
 }
 
 }  // namespace cermet::test

@@ -1,14 +1,23 @@
-// The main() of every test binary; Catch2 3 brings it in a library of its own when asked to, this
-// file works for both versions.
+// The main() of every test binary, for Catch2 2.13 and 3: the cases, and then what a GPU was seen
+// to do wrong that no case has looked at.
 #if __has_include(<catch2/catch_session.hpp>)
 #include <catch2/catch_session.hpp>
-
-int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
 #else
-#define CATCH_CONFIG_MAIN
+#define CATCH_CONFIG_RUNNER
 #define CATCH_CONFIG_ENABLE_BENCHMARKING
 #include <catch2/catch.hpp>
 #endif
+
+#include <cstdio>
+
+#include "support/gpu.h"
+
+int main(int argc, char** argv) {
+  const int failed = Catch::Session().run(argc, argv);
+  const char* left = cermet::test::gpu_violations_left();
+  if (*left) std::fprintf(stderr, "FAILED: the GPU was used wrongly:\n%s\n", left);
+  return failed ? failed : *left ? 1 : 0;
+}
 
 // What the sanitizers start with when these binaries are built under them.
 extern "C" {

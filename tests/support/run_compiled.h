@@ -13,8 +13,8 @@
 
 namespace cermet::test {
 
-// Names for compiler::target() of what this machine can run; "host" is the last. In programs built
-// with FAKECUDA_LIBRARY it is "cuda" alone: the first GPU of that driver.
+// Names for compiler::target() of what this machine can run; "host" is the last. If on_gpu() it is
+// "cuda" alone: the first GPU.
 const std::vector<std::string>& target_names();
 
 // One engine for each target and number of threads, without a disk cache. Kept for the whole
