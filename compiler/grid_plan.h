@@ -18,7 +18,8 @@
 // one.
 //
 // Where every thread of a team has at most 8 slots, they are unrolled (`unrolled`): what one stage
-// loaded and computed stays in registers for the later ones. Longer rows are read again.
+// loaded and computed stays in registers for the later ones. Longer rows are read again, and so are
+// those of kernels with so many values that registers would not do; such kernels have fewer lanes.
 
 #include "compiler/row_stages.h"
 

@@ -14,6 +14,7 @@
 #include "compiler/index_width.h"
 #include "compiler/lower_scope.h"
 #include "compiler/row_partials.h"
+#include "compiler/stage_needs.h"
 #include "compiler/team_scan.h"
 #include "ir/check.h"
 
@@ -25,7 +26,8 @@ using loops::Ref;
 using Kind = Expr::Kind;
 
 constexpr int64_t warp = 32;
-constexpr int64_t run_steps = 256;  // terms that a thread adds up one after another
+constexpr int64_t most_shared = 32 << 10;  // bytes; one reduction needs no more
+constexpr int64_t run_steps = 256;         // terms that a thread adds up one after another
 
 class GridLowering {
  public:
@@ -34,15 +36,15 @@ class GridLowering {
       : kernel_(kernel),
         out_(out),
         plan_(plan_grid(kernel, program)),
+        needs_(stage_needs(kernel, plan_)),
         w_(kernel, program, target, out),
         b_(w_.builder()) {
     w_.set_vector_axis(plan_.vector_axis);
-    find_needs();
   }
   void run();
 
  private:
-  using Partials = std::vector<Partial>;  // of one stage, in the order of accumulated_
+  using Partials = std::vector<Partial>;  // of one stage, in the order of needs_.accumulated
   struct Row {
     Scope scope;
     Ref exists;                    // none: it does
@@ -50,7 +52,6 @@ class GridLowering {
     std::vector<Ref> slot_exists;  // by unrolled slot; none: it does
   };
 
-  void find_needs();
   void emit_unit(Ref unit);
   Row row_at(Ref number);
   void spread(Scope& scope, const std::vector<int64_t>& axes, Ref number);
@@ -65,47 +66,17 @@ class GridLowering {
   Partial combine_threads(const Expr& expr, Partial partial);
   Partial combine_shared(const Expr& expr, Partial partial, Ref place, Ref first, int64_t step,
                          int64_t count, bool writes);
-  int32_t shared(DType dtype, int64_t elements);
+  int32_t shared(DType dtype, int64_t elements, int64_t more = 0);
 
   const Kernel& kernel_;
   LoweredKernel& out_;
   const GridPlan plan_;
+  const StageNeeds needs_;
   KernelWriter w_;
   Builder& b_;
-  Ref team_, part_;                                // of this thread
-  std::vector<std::vector<int32_t>> accumulated_;  // by stage
-  std::vector<std::vector<int32_t>> computed_;     // by stage: element expressions, operands first
+  Ref team_, part_;          // of this thread
+  int64_t shared_used_ = 0;  // bytes of shared memory that hold something
 };
-
-// What each stage computes at a slot: everything below its stores and reductions that is not known
-// by the row. Scans are part of it in every stage that uses them, since their values are not kept.
-void GridLowering::find_needs() {
-  accumulated_.resize(size_t(plan_.stages)), computed_.resize(size_t(plan_.stages));
-  for (int stage = 0; stage < plan_.stages; ++stage) {
-    std::vector<bool> needed(kernel_.exprs.size(), false);
-    for (int32_t i : plan_.accumulated[size_t(stage)]) needed[size_t(i)] = true;
-    for (size_t s = 0; s < kernel_.stores.size(); ++s) {
-      if (plan_.store_stage[s] != stage) continue;
-      needed[size_t(kernel_.stores[s].value)] = true;
-      if (kernel_.stores[s].index >= 0) needed[size_t(kernel_.stores[s].index)] = true;
-    }
-    for (size_t i = needed.size(); i-- > 0;) {
-      const Expr& e = kernel_.exprs[i];
-      const bool here = std::ranges::count(plan_.accumulated[size_t(stage)], int32_t(i)) > 0;
-      if (!needed[i] || (!e.inner && !here)) continue;
-      for (int32_t operand : e.operands) needed[size_t(operand)] = true;
-      CERMET_CHECK(e.kind != Kind::Scan || e.reverse == plan_.reversed[size_t(stage)],
-                   "kernel {}: stage {} needs a scan against its direction", kernel_.name, stage);
-    }
-    for (size_t i = 0; i < needed.size(); ++i) {
-      const Expr& e = kernel_.exprs[i];
-      const bool here = std::ranges::count(plan_.accumulated[size_t(stage)], int32_t(i)) > 0;
-      if (!needed[i]) continue;
-      if (here || e.kind == Kind::Scan) accumulated_[size_t(stage)].push_back(int32_t(i));
-      if (here || e.inner) computed_[size_t(stage)].push_back(int32_t(i));
-    }
-  }
-}
 
 void GridLowering::run() {
   out_.function.threads = int32_t(plan_.threads);
@@ -184,14 +155,14 @@ void GridLowering::emit_stages(std::vector<Row>& rows) {
 }
 
 void GridLowering::emit_stage(int stage, Row& row) {
-  if (computed_[size_t(stage)].empty()) return;
+  if (needs_.computed[size_t(stage)].empty()) return;
   const int lanes = plan_.scans ? 1 : plan_.along_inner() ? plan_.lanes : row.scope.lanes;
   Partials partials;
-  for (int32_t i : accumulated_[size_t(stage)])
+  for (int32_t i : needs_.accumulated[size_t(stage)])
     partials.push_back(start_of(b_, kernel_, kernel_.exprs[size_t(i)], lanes));
   partials = walk(stage, row, std::move(partials));
   for (size_t k = 0; k < partials.size(); ++k) {
-    const int32_t i = accumulated_[size_t(stage)][k];
+    const int32_t i = needs_.accumulated[size_t(stage)][k];
     const Expr& e = kernel_.exprs[size_t(i)];
     if (e.kind == Kind::Scan) continue;
     const Partial result = combine_team(e, partials[k]);
@@ -273,8 +244,8 @@ GridLowering::Partials GridLowering::walk(int stage, Row& row, Partials partials
     const Partials fresh = partials;
     unpack(before);
     for (size_t k = 0; k < partials.size(); ++k)
-      partials[k] =
-          merge(b_, kernel_.exprs[size_t(accumulated_[size_t(stage)][k])], partials[k], fresh[k]);
+      partials[k] = merge(b_, kernel_.exprs[size_t(needs_.accumulated[size_t(stage)][k])],
+                          partials[k], fresh[k]);
     return pack();
   }));
   return partials;
@@ -282,7 +253,7 @@ GridLowering::Partials GridLowering::walk(int stage, Row& row, Partials partials
 
 bool GridLowering::sums_in_runs(int stage) const {
   bool sums = false;
-  for (int32_t i : accumulated_[size_t(stage)]) {
+  for (int32_t i : needs_.accumulated[size_t(stage)]) {
     const Expr& e = kernel_.exprs[size_t(i)];
     if (e.kind == Kind::Scan) return false;
     sums |= is_float(e.dtype) && combine_of(e) == ir::Combine::Sum;
@@ -292,8 +263,8 @@ bool GridLowering::sums_in_runs(int stage) const {
 
 void GridLowering::emit_slot(int stage, Scope& element, Partials& partials) {
   size_t next = 0;
-  for (int32_t i : computed_[size_t(stage)]) {
-    const bool here = next < partials.size() && accumulated_[size_t(stage)][next] == i;
+  for (int32_t i : needs_.computed[size_t(stage)]) {
+    const bool here = next < partials.size() && needs_.accumulated[size_t(stage)][next] == i;
     if (!here)
       w_.evaluate(element, i);
     else if (kernel_.exprs[size_t(i)].kind == Kind::Scan)
@@ -397,7 +368,8 @@ Partial GridLowering::combine_shared(const Expr& e, Partial partial, Ref place, 
   const int lanes = b_.lanes(partial.value);
   const int64_t places = writes ? plan_.threads : plan_.teams() * count;
   const DType dtype = b_.dtype(partial.value);
-  const int32_t values = shared(dtype, places * lanes);
+  const int64_t more = partial.position ? places * lanes * 8 + 64 : 0;
+  const int32_t values = shared(dtype, places * lanes, more);
   const int32_t positions = partial.position ? shared(DType::I64, places * lanes) : -1;
   const Ref width = b_.index(lanes);
   const Ref mask = writes ? Ref() : b_.eq(b_.rem(part_, b_.index(warp)), b_.index(0));
@@ -414,9 +386,17 @@ Partial GridLowering::combine_shared(const Expr& e, Partial partial, Ref place, 
   return out;
 }
 
-int32_t GridLowering::shared(DType dtype, int64_t elements) {
-  const int32_t buffer = w_.scratch_buffer(dtype, b_.index(out_.scratch_bytes));
-  out_.scratch_bytes += (elements * int64_t(size_of(dtype)) + 63) / 64 * 64;
+// What does not fit any more, with `more` bytes beside it, takes the place of what was read
+// already.
+int32_t GridLowering::shared(DType dtype, int64_t elements, int64_t more) {
+  const int64_t bytes = (elements * int64_t(size_of(dtype)) + 63) / 64 * 64;
+  if (shared_used_ > 0 && shared_used_ + bytes + more > most_shared) {
+    b_.barrier();
+    shared_used_ = 0;
+  }
+  const int32_t buffer = w_.scratch_buffer(dtype, b_.index(shared_used_));
+  shared_used_ += bytes;
+  out_.scratch_bytes = std::max(out_.scratch_bytes, shared_used_);
   return buffer;
 }
 

@@ -1,0 +1,231 @@
+// Index arithmetic of kernels for tensors that no machine here could hold: the loops are lowered
+// for the extents, and their integers followed for chosen threads, so that every position that a
+// thread reads or writes is known.
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "compiler/program.h"
+#include "ir/build.h"
+#include "support/catch.h"
+#include "support/run_compiled.h"
+
+using namespace cermet;
+using namespace cermet::ir;
+using compiler::loops::Block;
+using compiler::loops::Buffer;
+using compiler::loops::Function;
+using compiler::loops::Instruction;
+using compiler::loops::Opcode;
+using compiler::loops::Ref;
+
+namespace {
+
+Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
+  return parameter(slot, dtype, shape);
+}
+
+// What one thread touches; values that are no integers are not followed.
+class Thread {
+ public:
+  Thread(const compiler::LoweredKernel& kernel, int64_t block, int64_t thread)
+      : kernel_(kernel),
+        f_(kernel.function),
+        values_(f_.instructions.size()),
+        block_(block),
+        thread_(thread) {
+    run(f_.blocks[0]);
+  }
+
+  std::vector<int64_t> loads, stores;  // of arguments, by element
+  int64_t largest = 0;                 // of all integers on the way
+
+ private:
+  using Lanes = std::optional<std::vector<int64_t>>;  // nothing: unknown
+
+  int64_t known(Ref r) const { return values_[size_t(r.id)].value()[0]; }
+
+  void run(const Block& block) {
+    for (Ref r : block.instructions) {
+      const Instruction& i = f_.instructions[size_t(r.id)];
+      if (i.op == Opcode::For) {
+        const Block& body = f_.blocks[size_t(i.block)];
+        const int64_t upper = known(i.operands[1]);
+        for (int64_t at = known(i.operands[0]); at < upper; at += i.imm) {
+          values_[size_t(body.parameters[0].id)] = {{at}};
+          run(body);
+        }
+      } else if (i.op == Opcode::If) {
+        if (known(i.operands[0])) run(f_.blocks[size_t(i.block)]);
+      } else if (i.op == Opcode::Load || i.op == Opcode::GatherLoad) {
+        touch(i, 1, loads);
+      } else if (i.op == Opcode::Store || i.op == Opcode::ScatterStore) {
+        touch(i, 2, stores);
+      } else {
+        values_[size_t(r.id)] = value(i);
+        if (i.dtype == DType::I64 && values_[size_t(r.id)])
+          for (int64_t x : *values_[size_t(r.id)]) largest = std::max(largest, std::abs(x));
+      }
+    }
+  }
+
+  void touch(const Instruction& i, size_t mask, std::vector<int64_t>& out) {
+    if (f_.buffers[size_t(i.imm)].kind != Buffer::Kind::Argument) return;
+    const Lanes& positions = values_[size_t(i.operands[0].id)];
+    const Lanes masks =
+        i.operands.size() > mask ? values_[size_t(i.operands[mask].id)] : Lanes({{1}});
+    if (!positions || !masks) return;
+    for (int l = 0; l < i.lanes; ++l) {
+      if (!(*masks)[masks->size() == 1 ? 0 : size_t(l)]) continue;
+      out.push_back(positions->size() == 1 ? (*positions)[0] + l : (*positions)[size_t(l)]);
+    }
+  }
+
+  Lanes value(const Instruction& i) const {
+    std::vector<int64_t> out;
+    const auto x = [&](size_t which, size_t lane) -> std::optional<int64_t> {
+      const Lanes& from = values_[size_t(i.operands[which].id)];
+      if (!from) return {};
+      return (*from)[from->size() == 1 ? 0 : lane];
+    };
+    for (size_t l = 0; l < i.lanes; ++l) {
+      std::optional<int64_t> a, b;
+      if (!i.operands.empty() && !(a = x(0, l))) return {};
+      if (i.operands.size() > 1 && !(b = x(1, l))) return {};
+      switch (i.op) {
+        case Opcode::Constant:
+          if (i.dtype != DType::I64 && i.dtype != DType::Bool) return {};
+          out.push_back(i.imm);
+          break;
+        case Opcode::Argument: out.push_back(kernel_.integers[size_t(i.imm)]); break;
+        case Opcode::Thread: out.push_back(thread_); break;
+        case Opcode::Block: out.push_back(block_); break;
+        case Opcode::Add: out.push_back(*a + *b); break;
+        case Opcode::Sub: out.push_back(*a - *b); break;
+        case Opcode::Mul: out.push_back(*a * *b); break;
+        case Opcode::Div: out.push_back(*a / *b); break;
+        case Opcode::Rem: out.push_back(*a % *b); break;
+        case Opcode::Lt: out.push_back(*a < *b); break;
+        case Opcode::Ge: out.push_back(*a >= *b); break;
+        case Opcode::Eq: out.push_back(*a == *b); break;
+        case Opcode::And: out.push_back(*a & *b); break;
+        case Opcode::Ramp: out.push_back(*a + int64_t(l)); break;
+        case Opcode::Splat: out.push_back(*a); break;
+        case Opcode::Select: {
+          const auto c = x(2, l);
+          if (!c) return {};
+          out.push_back(*a ? *b : *c);
+          break;
+        }
+        default: return {};
+      }
+    }
+    return out;
+  }
+
+  const compiler::LoweredKernel& kernel_;
+  const Function& f_;
+  std::vector<Lanes> values_;
+  const int64_t block_, thread_;
+};
+
+struct Touched {
+  int64_t first_load = INT64_MAX, last_load = -1, first_store = INT64_MAX, last_store = -1;
+};
+
+// What some blocks of each kernel touch, the first and the last among them. Checks that nobody
+// leaves the buffers, and that indices fit into what the kernel is printed with.
+std::vector<Touched> follow(const Value& result, int64_t blocks = 5) {
+  const Graph graph = test::graph_over({result});
+  const auto program = compiler::compile(graph, compiler::cuda_target(90));
+  std::vector<Touched> out;
+  for (const auto& launch : program.launches) {
+    const compiler::LoweredKernel& kernel = launch.kernel;
+    int64_t most = 0;  // elements of the largest buffer
+    for (int32_t b : kernel.buffers) most = std::max(most, program.buffers[size_t(b)].elements);
+    Touched touched;
+    std::set<int64_t> some;
+    for (int64_t k = 0; k < blocks; ++k)
+      some.insert(int64_t(__int128(kernel.range - 1) * k / (blocks - 1)));
+    for (const int64_t block : some)
+      for (int64_t thread = 0; thread < kernel.function.threads; ++thread) {
+        const Thread t(kernel, block, thread);
+        CHECK((kernel.function.index_bits == 64 || t.largest <= INT32_MAX));
+        for (int64_t p : t.loads) {
+          touched.first_load = std::min(touched.first_load, p);
+          touched.last_load = std::max(touched.last_load, p);
+        }
+        for (int64_t p : t.stores) {
+          touched.first_store = std::min(touched.first_store, p);
+          touched.last_store = std::max(touched.last_store, p);
+        }
+      }
+    CHECK(kernel.range <= INT32_MAX);
+    CHECK(kernel.function.index_bits != 0);
+    CHECK(touched.first_load >= 0);
+    CHECK(touched.first_store >= 0);
+    CHECK(touched.last_load < most);
+    CHECK(touched.last_store < most);
+    out.push_back(touched);
+  }
+  return out;
+}
+
+constexpr int64_t two31 = int64_t(1) << 31;
+
+}  // namespace
+
+TEST_CASE("cuda index: maps of more than 2^31 elements reach the first and the last") {
+  for (const Shape& shape : {Shape{two31 + 4096}, Shape{two31 + 1}, Shape{3, two31 + 4},
+                             Shape{65536, 65537}, Shape{two31, 3}}) {
+    INFO(to_string(shape));
+    const auto all = follow(param(0, shape, DType::U8) + param(1, {shape.back()}, DType::U8), 3);
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].first_load == 0);
+    CHECK(all[0].last_load == numel(shape) - 1);
+    CHECK(all[0].first_store == 0);
+    CHECK(all[0].last_store == numel(shape) - 1);
+  }
+}
+
+TEST_CASE("cuda index: transposes, scans and sums of more than 2^31 elements") {
+  const int64_t n = 65600, m = 65537;
+  const auto turned = follow(barrier(transpose(param(0, {n, m}, DType::F16), 0, 1)));
+  REQUIRE(turned.size() == 1);
+  CHECK(turned[0].last_load == n * m - 1);
+  CHECK(turned[0].last_store == n * m - 1);
+  for (const int64_t axis : {0, 1}) {
+    const auto sums = follow(reduce(Combine::Sum, param(0, {n, m}), Dims{axis}), 2);
+    REQUIRE(sums.size() == 1);
+    CHECK(sums[0].last_load == n * m - 1);
+    CHECK(sums[0].last_store == (axis == 0 ? m : n) - 1);
+  }
+  const auto scanned = follow(scan(Combine::Sum, param(0, {two31 / 4096 + 3, 5000}), 1), 2);
+  REQUIRE(scanned.size() == 1);
+  CHECK(scanned[0].last_load == (two31 / 4096 + 3) * 5000 - 1);
+  CHECK(scanned[0].last_store == (two31 / 4096 + 3) * 5000 - 1);
+}
+
+TEST_CASE("cuda index: parts of large tensors are where they are") {
+  const Value x = param(0, {two31 + 3000}, DType::U8);
+  const auto tail = follow(slice(x, 0, two31 + 100, two31 + 3000) * 2.0);
+  REQUIRE(tail.size() == 1);
+  CHECK(tail[0].first_load == two31 + 100);
+  CHECK(tail[0].last_load == two31 + 2999);
+  CHECK(tail[0].last_store == 2899);
+  const Value y = param(0, {3, two31 + 7}, DType::U8);
+  const auto column = follow(slice(y, 1, two31, two31 + 7) * 2.0);
+  CHECK(column[0].first_load == two31);
+  CHECK(column[0].last_load == 3 * (two31 + 7) - 1);
+}
+
+TEST_CASE("cuda index: nothing is launched for results without elements") {
+  for (const Value& y :
+       {param(0, {0, 5}) + 1.0, transpose(param(0, {0, 64}), 0, 1) * 2.0,
+        scan(Combine::Sum, param(0, {0, 5}), 1), reduce(Combine::Sum, param(0, {0, 5}), Dims{1}),
+        scan(Combine::Sum, param(0, {70000, 0}), 1) + 1.0}) {
+    const auto program = compiler::compile(test::graph_over({y}), compiler::cuda_target(90));
+    for (const auto& launch : program.launches) CHECK(launch.kernel.range == 0);
+  }
+}
