@@ -17,8 +17,9 @@ namespace cermet::compiler {
 
 KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   const ir::Graph parallel = target.compute > 0 ? split_scans(graph) : graph;
-  const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel));
+  const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel, target));
   Plan plan = plan_nodes(prepared);
+  if (target.numerics.fast) plan.once = used_once(prepared, plan);
   plan_groups(prepared, plan);
   KernelProgram program;
   std::vector<int32_t> numbers;

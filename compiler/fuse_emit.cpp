@@ -154,6 +154,7 @@ class Emitter {
     CERMET_CHECK(ir::is_elementwise(x.op) || x.op == Op::Cast || x.op == Op::Bitcast,
                  "{} has no buffer", plan_.describe(n));
     Expr e = blank(Expr::Kind::Map, x.dtype, false, x.op);
+    e.once = !plan_.once.empty() && plan_.once[size_t(n)];
     for (int32_t operand : plan_.nodes[size_t(n)].operands) {
       e.operands.push_back(pull(operand, m));
       e.inner |= expr(e.operands.back()).inner;

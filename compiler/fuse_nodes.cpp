@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "compiler/fuse_plan.h"
 #include "ir/check.h"
 
@@ -157,6 +159,20 @@ Plan::Place Plan::place(int32_t group, int32_t map) {
     map = int32_t(maps.size()) - 1;
   }
   return {map, true};
+}
+
+std::vector<bool> used_once(const ir::Graph& graph, const Plan& plan) {
+  std::vector<int32_t> uses(plan.nodes.size(), 0);  // 2: or more
+  const auto add = [&](int32_t node, int32_t more) {
+    uses[size_t(node)] = std::min(2, uses[size_t(node)] + more);
+  };
+  for (const ir::Value& result : graph.results) add(plan.index.at(result.get()), 2);
+  for (size_t n = plan.nodes.size(); n-- > 0;)
+    for (int32_t operand : plan.nodes[n].operands)
+      add(operand, plan.nodes[n].node->op == ir::Op::View ? uses[n] : 1);
+  std::vector<bool> out;
+  for (int32_t count : uses) out.push_back(count == 1);
+  return out;
 }
 
 }  // namespace cermet::compiler

@@ -84,6 +84,7 @@ struct Plan {
   std::vector<KernelBuffer> buffers;
   std::vector<int32_t> buffer_of;  // per node: where others load it from, or -1
   std::vector<int32_t> group_of;   // per node: the group that computes and stores it, or -1
+  std::vector<bool> once;          // per node, or empty: see Expr::once
   std::vector<Refusal> refusals;
 
   int32_t find(int32_t group);  // the group that it was merged into
@@ -98,6 +99,8 @@ struct Plan {
 
 // Kind, costs and operands of all nodes that the results need.
 Plan plan_nodes(const ir::Graph& graph);
+// Which nodes have one use, by an op that computes with it, through any number of views.
+std::vector<bool> used_once(const ir::Graph& graph, const Plan& plan);
 // Fills in the rest.
 void plan_groups(const ir::Graph& graph, Plan& plan);
 

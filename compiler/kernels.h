@@ -68,9 +68,13 @@ struct Expr {
     Contract,
     Gather
   };
+  // `once`: nothing else in the program uses the value than one expression of this kernel. Fast
+  // numerics may then round it otherwise, or not at all, and no two places disagree about it: the
+  // exponential of x - max(x) is at most 1 only if both are the same x.
   Kind kind;
   DType dtype;
   bool inner = false;                       // one value per element, not per row
+  bool once = false;                        // Map, fast numerics: see below
   ir::Op op = ir::Op::Constant;             // Map
   ir::Combine combine = ir::Combine::Sum;   // Reduce, ArgReduce, Scan
   bool reverse = false, exclusive = false;  // Scan

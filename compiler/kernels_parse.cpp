@@ -207,6 +207,7 @@ class Parser : private ir::Scanner {
     expect(':');
     e.dtype = dtype();
     e.inner = accept("inner");
+    e.once = accept("once");
     if (e.kind == Kind::Constant) e.bits = literal_bits(e.dtype, literal);
     attributes(e, op, fields);
     return e;

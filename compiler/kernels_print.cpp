@@ -39,7 +39,8 @@ class Printer : private ir::TextWriter {
     for (size_t i = 0; i < k.exprs.size(); ++i) {
       add("  %{} = ", i);
       expr(k.exprs[i]);
-      add(" : {}{}\n", name(k.exprs[i].dtype), k.exprs[i].inner ? " inner" : "");
+      add(" : {}{}{}\n", name(k.exprs[i].dtype), k.exprs[i].inner ? " inner" : "",
+          k.exprs[i].once ? " once" : "");
     }
     for (const KernelStore& s : k.stores) store(s);
     add("}}\n");

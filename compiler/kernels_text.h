@@ -19,7 +19,7 @@
 //   kernel    = "kernel" name "outer" "=" list "inner" "=" list "{" {statement} "}"
 //   sort      = "sort" name "outer" "=" list "inner" "=" list "from" "=" int "to" "=" int
 //               ["descending"]
-//   statement = ref "=" expr ":" dtype ["inner"]
+//   statement = ref "=" expr ":" dtype ["inner"] ["once"]
 //             | "store" ref "buffer" "=" int level
 //             | "scatter" combine ref "," ref "buffer" "=" int "step" "=" int "extent" "=" int
 //               level                               the value, then the index

@@ -69,13 +69,20 @@ namespace cermet::compiler::loops {
 //                 only
 // ShuffleXor      imm: mask; the operand's value in the thread of this warp whose number differs
 //                 by mask; every thread of the warp takes part; GPU only
-// LoadMatrix      imm: buffer, of f16 or bf16; operand: position; u32 x 4: four 8 x 8 matrices, the
-//                 eight lines of matrix m at the positions of threads 8m to 8m + 7 of the warp, two
-//                 elements of each in every thread as the PTX ISA's ldmatrix says; GPU only
-// LoadMatrixTransposed  the same, with lines and columns exchanged on the way
-// Mma             imm: 0 f16, 1 bf16; operands: u32 x 4 and two u32, matrices of 16 x 16 and 16 x
-//                 8, and f32 x 4; their product added to the last, over the whole warp, as
-//                 mma.m16n8k16 does; f16 from sm_75, bf16 from sm_80 on
+// RoundTf32       f32 with 10 bits after the leading one, the nearest; ties away from zero; from
+//                 sm_80 on
+// DivApprox, SqrtApprox, Exp2Approx, Log2Approx
+//                 of f32, within a few ulp as the PTX ISA says of div, sqrt, ex2 and lg2 with
+//                 .approx.ftz: subnormal numbers are zeros, and so is x / y for y of 2^126 and more
+// LoadMatrix      imm: buffer, of f16, bf16 or f32; operand: position; u32 x 4: four matrices of
+//                 eight lines of 16 bytes, those of matrix m at the positions of threads 8m to 8m +
+//                 7 of the warp, 4 bytes of each in every thread as the PTX ISA's ldmatrix says;
+//                 GPU only
+// LoadMatrixTransposed  the same of f16 and bf16, with lines and columns exchanged on the way
+// Mma             imm: 0 f16, 1 bf16, 2 tf32; operands: u32 x 4 and two u32, matrices of 16 x 16
+//                 and 16 x 8 (tf32: 16 x 8 and 8 x 8), and f32 x 4; their product added to the
+//                 last, over the whole warp, as mma.m16n8k16 (tf32: k8) does; f16 from sm_75, the
+//                 others from sm_80 on
 // CopyAsync       imm: scratch buffer, and << 32 the buffer it is copied from; operands: position,
 //                 position there [, mask]: `lanes` elements of 16 bytes, zeros where masked; they
 //                 are there after a CopyWait; from sm_80 on, as are the next two
@@ -91,7 +98,9 @@ namespace cermet::compiler::loops {
   X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
   X(Neg, neg, Pure) X(Abs, abs, Pure) X(Fma, fma, Pure) X(Sqrt, sqrt, Pure)                         \
   X(Floor, floor, Pure) X(Ceil, ceil, Pure) X(Trunc, trunc, Pure) X(RoundEven, round_even, Pure)    \
-  X(Copysign, copysign, Pure)                                                                       \
+  X(Copysign, copysign, Pure) X(RoundTf32, round_tf32, Pure)                                        \
+  X(DivApprox, div_approx, Pure) X(SqrtApprox, sqrt_approx, Pure)                                   \
+  X(Exp2Approx, exp2_approx, Pure) X(Log2Approx, log2_approx, Pure)                                 \
   X(And, and, Pure) X(Or, or, Pure) X(Xor, xor, Pure) X(Not, not, Pure)                             \
   X(Shl, shl, Pure) X(Shr, shr, Pure)                                                               \
   X(Lt, lt, Pure) X(Le, le, Pure) X(Gt, gt, Pure) X(Ge, ge, Pure) X(Eq, eq, Pure) X(Ne, ne, Pure)   \

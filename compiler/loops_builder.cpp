@@ -250,7 +250,8 @@ Ref Builder::load_matrix(int32_t buffer, Ref position, bool transposed) {
   return append({op, DType::U32, 4, -1, buffer, {position}}, int32_t(open_.size()) - 1);
 }
 Ref Builder::mma(DType type, Ref left, Ref right0, Ref right1, Ref sum) {
-  return append({Opcode::Mma, DType::F32, 4, -1, type == DType::BF16, {left, right0, right1, sum}},
+  const int64_t kind = type == DType::F16 ? 0 : type == DType::BF16 ? 1 : 2;
+  return append({Opcode::Mma, DType::F32, 4, -1, kind, {left, right0, right1, sum}},
                 int32_t(open_.size()) - 1);
 }
 void Builder::copy_async(int32_t to, Ref to_position, int32_t from, Ref position, Ref mask) {

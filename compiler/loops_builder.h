@@ -55,6 +55,11 @@ class Builder {
   Ref ceil(Ref x) { return same(Opcode::Ceil, {x}); }
   Ref trunc(Ref x) { return same(Opcode::Trunc, {x}); }
   Ref round_even(Ref x) { return same(Opcode::RoundEven, {x}); }
+  Ref round_tf32(Ref x) { return same(Opcode::RoundTf32, {x}); }
+  Ref div_approx(Ref x, Ref y) { return same(Opcode::DivApprox, {x, y}); }
+  Ref sqrt_approx(Ref x) { return same(Opcode::SqrtApprox, {x}); }
+  Ref exp2_approx(Ref x) { return same(Opcode::Exp2Approx, {x}); }
+  Ref log2_approx(Ref x) { return same(Opcode::Log2Approx, {x}); }
   Ref copysign(Ref magnitude, Ref sign) { return same(Opcode::Copysign, {magnitude, sign}); }
   Ref and_(Ref x, Ref y) { return same(Opcode::And, {x, y}); }
   Ref or_(Ref x, Ref y) { return same(Opcode::Or, {x, y}); }
@@ -90,9 +95,9 @@ class Builder {
   void scatter_store(int32_t buffer, Ref positions, Ref value, Ref mask = {});
   void report(int64_t code, Ref mask, Ref value);
   void barrier();
-  // From an f16 or bf16 buffer in shared memory.
+  // From an f16, bf16 or, not transposed, f32 buffer in shared memory.
   Ref load_matrix(int32_t buffer, Ref position, bool transposed);
-  // dtype: F16 or BF16, of the elements in left, right0 and right1.
+  // dtype: F16, BF16 or, for tf32, F32, of the elements in left, right0 and right1.
   Ref mma(DType dtype, Ref left, Ref right0, Ref right1, Ref sum);
   void copy_async(int32_t to, Ref to_position, int32_t from, Ref position, Ref mask = {});
   void copy_commit();

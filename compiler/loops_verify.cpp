@@ -229,6 +229,13 @@ class Verifier {
     for (size_t k = 0; k < operands; ++k) expect(r, k, i.dtype, i.lanes);
   }
 
+  void check_single(Ref r, size_t operands) {
+    const Instruction& i = at(r);
+    if (i.dtype != DType::F32) return bad(r, "is for f32, not {}", name(i.dtype));
+    if (!count(r, operands, operands)) return;
+    for (size_t k = 0; k < operands; ++k) expect(r, k, DType::F32, i.lanes);
+  }
+
   void check_other(Ref r, int depth) {
     const Instruction& i = at(r);
     switch (i.op) {
@@ -253,6 +260,11 @@ class Verifier {
       case Opcode::LoadMatrixTransposed:
       case Opcode::CopyAsync: return on_gpu(r), check_shared_access(r);
       case Opcode::Mma: return on_gpu(r), check_mma(r);
+      case Opcode::RoundTf32:
+      case Opcode::SqrtApprox:
+      case Opcode::Exp2Approx:
+      case Opcode::Log2Approx: return on_gpu(r), check_single(r, 1);
+      case Opcode::DivApprox: return on_gpu(r), check_single(r, 2);
       case Opcode::CopyCommit: return on_gpu(r), void(count(r, 0, 0));
       case Opcode::CopyWait:
         if (i.imm < 0) bad(r, "for {} groups", i.imm);
@@ -392,7 +404,8 @@ class Verifier {
       if (i.operands.size() > 2) expect(r, 2, DType::Bool, 1);
       return;
     }
-    if (b.dtype != DType::F16 && b.dtype != DType::BF16)
+    const bool words = b.dtype == DType::F32 && i.op == Opcode::LoadMatrix;
+    if (b.dtype != DType::F16 && b.dtype != DType::BF16 && !words)
       bad(r, "is for f16 and bf16, not {}", name(b.dtype));
     if (i.dtype != DType::U32 || i.lanes != 4) bad(r, "is {}, must be u32x4", type_of(r));
     if (count(r, 1, 1)) expect(r, 0, DType::I64, 1);
@@ -400,7 +413,7 @@ class Verifier {
 
   void check_mma(Ref r) {
     const Instruction& i = at(r);
-    if (i.imm != 0 && i.imm != 1) bad(r, "of kind {}", i.imm);
+    if (i.imm < 0 || i.imm > 2) bad(r, "of kind {}", i.imm);
     if (i.dtype != DType::F32 || i.lanes != 4) bad(r, "is {}, must be f32x4", type_of(r));
     if (!count(r, 4, 4)) return;
     expect(r, 0, DType::U32, 4), expect(r, 1, DType::U32, 1), expect(r, 2, DType::U32, 1);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "compiler/elementwise.h"
+#include "compiler/lower_fast.h"
 #include "ir/check.h"
 #include "ir/element.h"
 
@@ -202,6 +203,9 @@ Ref KernelWriter::evaluate_gather(Scope& scope, const Expr& expr, int32_t which)
 }
 
 Ref KernelWriter::evaluate_map(Scope& scope, const Expr& expr) {
+  if (b_.target().numerics.fast)
+    if (const Ref value = fast_map(*this, scope, expr))
+      return expr.once ? value : round(value, expr.dtype);
   SmallVector<Ref, 3> x;
   for (int32_t operand : expr.operands) x.push_back(evaluate(scope, operand));
   const DType from = kernel_.exprs[size_t(expr.operands[0])].dtype;
@@ -232,7 +236,7 @@ Ref KernelWriter::evaluate_map(Scope& scope, const Expr& expr) {
     }
     throw InternalError(fmt::format("{} is not an elementwise op", ir::name(expr.op)));
   };
-  return round(lowered(), expr.dtype);
+  return expr.once ? lowered() : round(lowered(), expr.dtype);
 }
 
 Ref KernelWriter::evaluate(Scope& scope, int32_t which) {

@@ -9,7 +9,9 @@
 //
 // Products of matrices and convolutions with small results and long sums, such as the gradient of a
 // convolution's weight, which sums over images and their pixels, are treated alike: the summed axis
-// (of a convolution: the channels) is cut into a batch.
+// (of a convolution: the channels) is cut into a batch. A GPU wants more parts, since a tile of a
+// result is one unit and there are many multiprocessors; and of f16 and bf16, too: their products
+// are exact in f32, in which the parts are.
 
 #include "compiler/split_reductions.h"
 
@@ -126,6 +128,39 @@ Value dot_in_parts(const ir::Node& node, const Value& a, const Value& b) {
   return sum_of_parts(ir::dot(in_parts(a, 2, parts), in_parts(b, 1, parts)));
 }
 
+constexpr int64_t multiprocessors = 132;  // of an H100
+constexpr int64_t tile_side = 64;         // of a result, for one of them
+constexpr int64_t thin_side = 15;         // at most so many rows or columns: one has
+constexpr int64_t thin_columns = 32;      // of the others (compiler/thin_plan.h)
+constexpr int64_t long_gpu_sum = 2048;    // terms: less is done before another kernel starts
+constexpr int64_t least_part = 256;       // terms
+constexpr int64_t aligned_part = 8;       // terms of 16 bytes, of f16
+
+int64_t gpu_part_count(const ir::Node& node, int64_t terms) {
+  const int64_t m = node.shape[1], n = node.shape[2];
+  if (node.shape[0] != 1 || !is_float(node.dtype) || terms < long_gpu_sum || m * n == 0) return 1;
+  const auto pieces = [](int64_t extent, int64_t size) { return (extent + size - 1) / size; };
+  const int64_t units = std::min(m, n) <= thin_side ? pieces(std::max(m, n), thin_columns)
+                                                    : pieces(m, tile_side) * pieces(n, tile_side);
+  if (2 * units > multiprocessors) return 1;
+  // Partial results are written and read: at most a quarter of what the operands are.
+  const int64_t cheap = (m + n) * (terms / 8) / (m * n);
+  const int64_t most = std::min({2 * multiprocessors / units, terms / least_part, cheap});
+  for (const int64_t part_of : {aligned_part, int64_t(1)})
+    for (int64_t parts = most; parts > 1 && parts > most / 2; --parts)
+      if (terms % (parts * part_of) == 0) return parts;
+  return 1;
+}
+
+Value dot_in_parts_on_gpu(const ir::Node& node, const Value& a, const Value& b) {
+  const int64_t parts = gpu_part_count(node, a->shape[2]);
+  if (parts == 1) return {};
+  const DType sums = node.dtype == DType::F64 ? DType::F64 : DType::F32;
+  const Value product =
+      ir::dot(in_parts(ir::cast(a, sums), 2, parts), in_parts(ir::cast(b, sums), 1, parts));
+  return ir::cast(sum_of_parts(product), node.dtype);
+}
+
 Value conv_in_parts(const ir::Node& node, const Value& x, const Value& w) {
   const auto& attr = node.as<ir::ConvAttr>();
   const int64_t terms = w->numel() / std::max<int64_t>(1, w->shape[0] * w->shape[1]);
@@ -135,18 +170,22 @@ Value conv_in_parts(const ir::Node& node, const Value& x, const Value& w) {
       ir::conv(in_parts(x, 2, parts), in_parts(w, 2, parts), attr.stride, attr.dilation));
 }
 
-Value split(const ir::Node& node, std::span<const Value> operands) {
+Value split(const ir::Node& node, std::span<const Value> operands, bool gpu) {
   if (node.op == ir::Op::Reduce) return in_two_steps(node, operands[0]);
-  if (node.op == ir::Op::Dot) return dot_in_parts(node, operands[0], operands[1]);
+  if (node.op == ir::Op::Dot)
+    return (gpu ? dot_in_parts_on_gpu : dot_in_parts)(node, operands[0], operands[1]);
   if (node.op == ir::Op::Conv) return conv_in_parts(node, operands[0], operands[1]);
   return {};
 }
 
 }  // namespace
 
-ir::Graph split_reductions(const ir::Graph& graph) {
+ir::Graph split_reductions(const ir::Graph& graph, const Target& target) {
+  const auto rule = [&](const ir::Node& node, std::span<const Value> operands) {
+    return split(node, operands, target.compute > 0);
+  };
   for (const ir::Node* node : ir::topological_order(graph.results))
-    if (split(*node, node->operands)) return ir::rewrite(graph, split);
+    if (rule(*node, node->operands)) return ir::rewrite(graph, rule);
   return graph;
 }
 

@@ -5,6 +5,15 @@
 
 namespace cermet::compiler {
 
+// What results may differ by from those of strict arithmetic, which is the default. It is part of a
+// target because lowering reads both together; two targets that differ in it have different code.
+struct Numerics {
+  bool fast = false;  // see cermet/numerics.h, set_fast_math
+  bool tf32 = false;  // products of f32 on tensor cores, with operands of 11 bits; GPUs from sm_80
+
+  friend bool operator==(const Numerics&, const Numerics&) = default;
+};
+
 struct Target {
   std::string cpu = "x86-64-v2";  // LLVM's name of the processor: "znver4", "x86-64-v3"
   std::string features;         // LLVM's feature string, "+avx2,+fma,..."; empty: what cpu implies
@@ -13,6 +22,7 @@ struct Target {
   bool masked_memory = false;   // masked loads and stores of all element sizes (AVX-512 BW, VL)
   bool f16_conversion = false;  // F16C
   int compute = 0;  // of a GPU: its compute capability times ten, 90 for sm_90; 0: a CPU
+  Numerics numerics = {};
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 16 << 20;
 
   friend bool operator==(const Target&, const Target&) = default;

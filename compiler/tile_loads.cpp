@@ -94,19 +94,17 @@ std::vector<Ref> TileLoads::fetch(Ref k, Ref exists) {
 }
 
 Ref TileLoads::place_of(const Slot& slot, Ref stage) {
-  const Ref line = b_.index(side_.line);
-  if (!plan_.tensor) return b_.add(stage, b_.add(b_.mul(slot.k, line), slot.place));
-  const Ref which = side_.along_inner ? slot.place : slot.k;
-  const Ref along = side_.along_inner ? slot.k : slot.place, eight = b_.index(8);
-  const Ref chunk = swizzled_chunk(b_, side_, which, b_.div(along, eight));
-  const Ref in_line = b_.add(b_.mul(chunk, eight), b_.rem(along, eight));
-  return b_.add(stage, b_.add(b_.mul(which, line), in_line));
+  const bool across = plan_.tensor && side_.along_inner;
+  const Ref line = across ? slot.place : slot.k, along = across ? slot.k : slot.place;
+  return b_.add(stage, shared_place(b_, plan_, side_, line, along));
 }
 
 void TileLoads::put(Ref stage, const std::vector<Ref>& values) {
   for (size_t s = 0; s < slots_.size(); ++s) {
     const Slot& slot = slots_[s];
-    const Ref place = place_of(slot, stage), value = b_.cast(values[s], plan_.shared_dtype);
+    const Ref place = place_of(slot, stage);
+    const Ref value =
+        plan_.tf32() ? b_.round_tf32(values[s]) : b_.cast(values[s], plan_.shared_dtype);
     if (plan_.tensor || !side_.along_inner || side_.lanes == 1) {
       b_.store(shared_, place, value, slot.exists);
     } else {

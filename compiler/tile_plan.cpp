@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "compiler/lower_scope.h"
+#include "compiler/operand_reads.h"
 
 namespace cermet::compiler {
 namespace {
@@ -17,6 +18,7 @@ constexpr int64_t least_terms = 8;        // of a sum
 constexpr int64_t multiprocessors = 132;  // of an H100
 constexpr int64_t access_bytes = 16;      // the widest
 constexpr int64_t most_lanes = 8;
+constexpr int64_t step_bytes = 64;        // of a row of an operand on tensor cores
 constexpr int64_t slab_bytes = 20 << 10;  // about what the operands take anyway
 
 // Tiles to choose from. `cost` is the time of one product, relative to that in the largest tile: a
@@ -58,61 +60,48 @@ const Tile& choose_tile(const TilePlan& plan) {
   return *best;
 }
 
-int64_t stride_along(const ir::StridedMap& map, int64_t axis) {
-  return size_t(axis) < map.strides.size() ? std::abs(map.strides[size_t(axis)]) : 0;
-}
-
-// The load below an operand that has the most to read.
-const Expr* main_load(const Kernel& kernel, const KernelProgram& program, int32_t root) {
-  std::vector<bool> below(kernel.exprs.size(), false);
-  below[size_t(root)] = true;
-  const Expr* out = nullptr;
-  size_t most = 0;
-  for (size_t i = size_t(root) + 1; i-- > 0;) {
-    const Expr& e = kernel.exprs[i];
-    if (!below[i]) continue;
-    for (int32_t operand : e.operands) below[size_t(operand)] = true;
-    if (e.kind != Kind::Load || !e.inner) continue;
-    size_t axes = 0;
-    for (int64_t stride : e.map->levels()[0].strides) axes += stride != 0;
-    const size_t bytes = axes * 16 + size_of(program.buffers[size_t(e.buffer)].dtype);
-    if (bytes > most) most = bytes, out = &e;
-  }
-  return out;
-}
-
 // Along which axis an operand is read, and how many elements at once.
 void choose_reads(const Kernel& kernel, const KernelProgram& program, const TilePlan& plan,
                   TileSide& side) {
   const Expr* load = main_load(kernel, program, side.expr);
   if (load == nullptr) return;
-  const ir::StridedMap& map = load->map->levels()[0];
   const int64_t inner = plan.groups.inner.back(), outer = side.axes.back();
-  const int64_t step = stride_along(map, inner), across = stride_along(map, outer);
-  side.along_inner = step != 0 && (across == 0 || step < across);
-  const auto axis = size_t(side.along_inner ? inner : outer);
-  const bool whole = map.begin[axis] == 0 && map.end[axis] == map.shape[axis];
-  if (map.strides[axis] != 1 || !load->map->single() || !whole) return;
+  side.along_inner = closer_along(*load, inner, outer);
   const DType dtype = program.buffers[size_t(load->buffer)].dtype;
-  int64_t lanes = std::min(access_bytes / int64_t(size_of(dtype)), most_lanes);
-  while (lanes > 1 && !(map.shape[axis] % lanes == 0 && aligned_along(map, axis, lanes)))
-    lanes /= 2;
-  side.lanes = int(lanes);
+  const int64_t most = std::min(access_bytes / int64_t(size_of(dtype)), most_lanes);
+  side.lanes = whole_lanes(*load, side.along_inner ? inner : outer, most);
 }
 
-// Tensor cores multiply f16 from sm_75 on, bf16 from sm_80 on, which is also the first to copy.
+// Where both operands are f16, or both bf16, that were made f32, their products are exact in f32,
+// which is what tensor cores make of them as they are.
+void see_through_casts(const Kernel& kernel, TilePlan& plan) {
+  const auto source = [&](const TileSide& side) -> int32_t {
+    const Expr& e = kernel.exprs[size_t(side.expr)];
+    const bool cast = e.kind == Kind::Map && e.op == ir::Op::Cast && e.dtype == DType::F32;
+    return cast ? e.operands[0] : -1;
+  };
+  const int32_t left = source(plan.rows), right = source(plan.columns);
+  if (left < 0 || right < 0) return;
+  const DType dtype = kernel.exprs[size_t(left)].dtype;
+  if (dtype != kernel.exprs[size_t(right)].dtype || held(dtype) == dtype) return;
+  plan.rows.expr = left, plan.columns.expr = right;
+}
+
+// Tensor cores multiply f16 from sm_75 on, bf16 and tf32 from sm_80 on, which is also the first to
+// copy.
 void choose_unit(const Kernel& kernel, const KernelProgram& program, const Target& target,
                  TilePlan& plan) {
   const DType dtype = kernel.exprs[size_t(plan.rows.expr)].dtype;
   plan.shared_dtype = plan.dtype;
   plan.tensor = (dtype == DType::F16 && target.compute >= 75) ||
-                (dtype == DType::BF16 && target.compute >= 80);
+                (dtype == DType::BF16 && target.compute >= 80) ||
+                (dtype == DType::F32 && target.compute >= 80 && target.numerics.tf32);
   if (!plan.tensor) return;
-  plan.shared_dtype = dtype, plan.depth = 32;
+  plan.shared_dtype = dtype, plan.depth = step_bytes / int64_t(size_of(dtype));
   plan.async = target.compute >= 80;
   for (const TileSide* side : {&plan.rows, &plan.columns}) {
     const Expr& e = kernel.exprs[size_t(side->expr)];
-    plan.async &= e.kind == Kind::Load && e.inner && side->lanes == 8 &&
+    plan.async &= e.kind == Kind::Load && e.inner && side->lanes == plan.vector() &&
                   program.buffers[size_t(e.buffer)].dtype == dtype;
   }
   if (plan.async) plan.stages = copied_stages;
@@ -151,7 +140,8 @@ void order_columns(const Kernel& kernel, std::vector<int64_t>& axes) {
 
 // All stages of one operand, then those of the other; the slabs take the same place later. Lines
 // are 16 bytes longer than they need be: then the elements of several lines that a warp writes at
-// once, where it reads along k, are in different banks. On tensor cores swizzled_chunk does that.
+// once, where it reads along k, are in different banks. On tensor cores chunks change places for
+// that, but where tf32 is read number by number: four lines of 8 numbers at once.
 void place_in_shared(TilePlan& plan) {
   const auto size = int64_t(size_of(plan.dtype));
   int64_t end = 0;
@@ -159,6 +149,8 @@ void place_in_shared(TilePlan& plan) {
     side->shared_offset = end;
     side->line = side->tile + std::max<int64_t>(plan.chunk, access_bytes / size);
     if (plan.tensor) side->line = side->along_inner ? plan.depth : side->tile;
+    side->swizzled = plan.tensor && (side->along_inner || !plan.tf32());
+    if (plan.tensor && !side->swizzled) side->line += 8;
     const int64_t elements = plan.stages * plan.stage(*side);
     end += (elements * int64_t(size_of(plan.shared_dtype)) + 63) / 64 * 64;
   }
@@ -173,18 +165,16 @@ void place_in_shared(TilePlan& plan) {
 
 }  // namespace
 
-Ref swizzled_chunk(loops::Builder& b, const TileSide& side, Ref line, Ref chunk) {
+Ref shared_place(loops::Builder& b, const TilePlan& plan, const TileSide& side, Ref line,
+                 Ref along) {
+  const Ref start = b.mul(line, b.index(side.line));
+  if (!side.swizzled) return b.add(start, along);
   // 8 chunks are all banks once: a line of 8 or more, or two lines of 4.
-  const bool half = side.line == 32;
+  const Ref vector = b.index(plan.vector());
+  const bool half = side.line == 4 * plan.vector();
   const Ref lines = half ? b.div(line, b.index(2)) : line;
-  return b.xor_(chunk, b.rem(lines, b.index(half ? 4 : 8)));
-}
-
-bool aligned_along(const ir::StridedMap& map, size_t axis, int64_t lanes) {
-  if (map.offset % lanes != 0) return false;
-  for (size_t d = 0; d < map.shape.size(); ++d)
-    if (d != axis && map.strides[d] % lanes != 0) return false;
-  return true;
+  const Ref chunk = b.xor_(b.div(along, vector), b.rem(lines, b.index(half ? 4 : 8)));
+  return b.add(start, b.add(b.mul(chunk, vector), b.rem(along, vector)));
 }
 
 bool worth_tiling(const Kernel& kernel) {
@@ -205,6 +195,7 @@ TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Ta
   plan.columns.axes = plan.groups.columns, plan.columns.expr = plan.groups.right;
   for (TileSide* side : {&plan.rows, &plan.columns})
     side->extent = extent_along(kernel, side->axes);
+  see_through_casts(kernel, plan);
   for (TileSide* side : {&plan.rows, &plan.columns}) choose_reads(kernel, program, plan, *side);
   choose_unit(kernel, program, target, plan);
   const Tile& tile = choose_tile(plan);

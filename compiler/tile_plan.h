@@ -7,10 +7,10 @@
 // which every thread takes what its sums need. There are several such steps in shared memory, so
 // that some are filled while one is used.
 //
-// Every warp has a part of the tile. On tensor cores (f16 and bf16, with sums in f32) it is made of
-// 16 x 8 matrices. Else it is 4 x 8 threads of `thread_rows` x `thread_columns` sums each; a
-// thread's rows (and columns) are chunks of 16 bytes, which lie so far apart that the chunks of
-// neighbouring threads are neighbours in memory.
+// Every warp has a part of the tile. On tensor cores (f16, bf16 and, where it was asked for, f32 as
+// tf32; all with sums in f32) it is made of 16 x 8 matrices. Else it is 4 x 8 threads of
+// `thread_rows` x `thread_columns` sums each; a thread's rows (and columns) are chunks of 16 bytes,
+// which lie so far apart that the chunks of neighbouring threads are neighbours in memory.
 //
 // Operands that are loads of whole 16-byte vectors are copied by the memory system itself where it
 // can do that (from sm_80 on); all others, and all prologues, go through registers.
@@ -34,6 +34,7 @@ struct TileSide {
   int lanes = 1;              // elements that a thread reads at once
   int64_t line = 1;           // elements of a line of shared memory: [depth][line], but on tensor
                               // cores [tile][line] where along_inner
+  bool swizzled = false;      // chunks of neighbouring lines change places
   int64_t shared_offset = 0;  // bytes
 };
 
@@ -42,6 +43,7 @@ struct TilePlan {
   DType dtype;         // of sums
   DType shared_dtype;  // of operands in shared memory
   bool tensor = false;
+  bool tf32() const { return tensor && shared_dtype == DType::F32; }
   bool async = false;  // operands are copied, not fetched and put
   int64_t batches = 1;
   TileSide rows, columns;
@@ -65,6 +67,8 @@ struct TilePlan {
   int64_t row_tiles() const { return (rows.extent + rows.tile - 1) / rows.tile; }
   int64_t column_tiles() const { return (columns.extent + columns.tile - 1) / columns.tile; }
   int64_t blocks() const { return batches * row_tiles() * column_tiles(); }
+  // Elements of 16 bytes in shared memory.
+  int64_t vector() const { return 16 / int64_t(size_of(shared_dtype)); }
   int64_t steps() const { return (inner + depth - 1) / depth; }
   // Elements of a step of an operand in shared memory.
   int64_t stage(const TileSide& side) const {
@@ -80,11 +84,9 @@ bool worth_tiling(const Kernel& kernel);
 // Of a kernel with exactly one Contract.
 TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Target& target);
 
-// Where chunk `chunk` of a line of an operand lies in it, on tensor cores.
-loops::Ref swizzled_chunk(loops::Builder& b, const TileSide& side, loops::Ref line,
-                          loops::Ref chunk);
-
-// Whether whole vectors along `axis` of what this map reaches begin at multiples of the lanes.
-bool aligned_along(const ir::StridedMap& map, size_t axis, int64_t lanes);
+// Where an element of a stage lies: `along` in line `line`. On tensor cores 16-byte chunks of
+// neighbouring lines change places, where their matrices are read as such.
+loops::Ref shared_place(loops::Builder& b, const TilePlan& plan, const TileSide& side,
+                        loops::Ref line, loops::Ref along);
 
 }  // namespace cermet::compiler

@@ -2,11 +2,15 @@
 // which each thread has 4 numbers: (lane / 4, 2 * (lane % 4)), the next column, and the same eight
 // rows below. Which registers hold what is in the PTX ISA, "Matrix Fragments for mma.m16n8k16".
 //
-// Operands come from shared memory as four 8 x 8 matrices at a time: of the rows' side 16 rows x 16
-// terms, of the columns' side 16 columns x 16 terms. Where a line of shared memory runs along the
-// rows (or columns) the matrices are transposed on the way. Lines are not padded: the 16-byte
-// chunks of neighbouring lines change places (swizzled_chunk), so that neither the eight lines of a
-// matrix nor the chunks of a line meet in a bank.
+// Operands come from shared memory as four matrices of eight lines of 16 bytes at a time: of the
+// rows' side 16 rows x 16 terms, of the columns' side 16 columns x 16 terms. Where a line of shared
+// memory runs along the rows (or columns) the matrices are transposed on the way. Lines are not
+// padded: the 16-byte chunks of neighbouring lines change places (shared_place), so that neither
+// the eight lines of a matrix nor the chunks of a line meet in a bank.
+//
+// Numbers of f32 go to the tensor cores as tf32: 8 terms at a time instead of 16, so a line of a
+// matrix is 4 terms and everything else is as above. Only these matrices cannot be transposed on
+// the way; such operands are read number by number.
 
 #include "compiler/tile_sums.h"
 
@@ -33,7 +37,7 @@ class TensorSums : public TileSums {
                 std::vector<Ref>& sums) override {
     const Ref row = b_.mul(warp_down_, b_.index(plan_.warp_rows));
     const Ref column = b_.mul(warp_across_, b_.index(plan_.warp_columns));
-    for (int64_t k = 0; k < plan_.depth; k += 16) {
+    for (int64_t k = 0; k < plan_.depth; k += 2 * plan_.vector()) {
       std::vector<Ref> x, y;
       for (int64_t m = 0; m < down(); ++m)
         x.push_back(matrices(left, plan_.rows, left_stage, b_.add(row, b_.index(16 * m)), k, true));
@@ -73,21 +77,41 @@ class TensorSums : public TileSums {
   int64_t down() const { return plan_.warp_rows / 16; }
   int64_t across() const { return plan_.warp_columns / 8; }
 
-  // 16 rows or columns from `first` on, 16 terms from k on. Threads 8m to 8m + 7 give the lines of
-  // matrix m. Of rows the second matrix is that of the next eight rows, of columns of the next
-  // eight terms.
+  // 16 rows or columns from `first` on, two matrices' terms from k on, u32 x 4. Of rows the second
+  // matrix is that of the next eight rows, of columns of the next terms.
   Ref matrices(const TileLoads& loads, const TileSide& side, Ref stage, Ref first, int64_t k,
                bool rows) {
-    const Ref eight = b_.index(8), two = b_.index(2);
+    const Ref x = plan_.tf32() && !side.along_inner ? numbers(loads, side, stage, first, k, rows)
+                                                    : lines(loads, side, stage, first, k, rows);
+    // What was not copied was rounded before.
+    if (!plan_.tf32() || !plan_.async) return x;
+    return b_.bitcast(b_.round_tf32(b_.bitcast(x, DType::F32)), DType::U32);
+  }
+
+  // Threads 8m to 8m + 7 give the lines of matrix m.
+  Ref lines(const TileLoads& loads, const TileSide& side, Ref stage, Ref first, int64_t k,
+            bool rows) {
+    const Ref eight = b_.index(8), two = b_.index(2), terms = b_.index(plan_.vector());
     const Ref i = b_.rem(lane_, eight), matrix = b_.div(lane_, eight);
     const Ref inner = b_.rem(matrix, two), outer = b_.div(matrix, two);
     const Ref along = b_.add(first, b_.mul(rows ? inner : outer, eight));
-    const Ref term = b_.add(b_.index(k), b_.mul(rows ? outer : inner, eight));
+    const Ref term = b_.add(b_.index(k), b_.mul(rows ? outer : inner, terms));
     const Ref line = b_.add(side.along_inner ? along : term, i);
-    const Ref chunk = b_.div(side.along_inner ? term : along, eight);
-    const Ref place = b_.add(b_.mul(line, b_.index(side.line)),
-                             b_.mul(swizzled_chunk(b_, side, line, chunk), eight));
+    const Ref place = shared_place(b_, plan_, side, line, side.along_inner ? term : along);
     return b_.load_matrix(loads.shared(), b_.add(stage, place), !side.along_inner);
+  }
+
+  // The same of f32 whose lines run along the rows or columns: (lane / 4, lane % 4) of each matrix.
+  Ref numbers(const TileLoads& loads, const TileSide& side, Ref stage, Ref first, int64_t k,
+              bool rows) {
+    const Ref four = b_.index(4), two = b_.index(2), matrix = b_.ramp(b_.index(0), 4);
+    const Ref inner = b_.rem(matrix, two), outer = b_.div(matrix, two);
+    const Ref along = b_.add(first, b_.div(lane_, four));
+    const Ref line = b_.add(b_.index(k), b_.rem(lane_, four));
+    const Ref place = b_.add(stage, shared_place(b_, plan_, side, line, along));
+    const Ref further = b_.add(b_.mul(rows ? inner : outer, b_.index(8)),
+                               b_.mul(rows ? outer : inner, b_.index(4 * side.line)));
+    return b_.bitcast(b_.gather_load(loads.shared(), b_.add(place, further)), DType::U32);
   }
 
   loops::Builder& b_;

@@ -6,6 +6,7 @@
 #include "ir/build.h"
 #include "runtime/engine.h"
 #include "runtime/gpu_engine.h"
+#include "runtime/numerics.h"
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
@@ -17,11 +18,14 @@ int place_of(const Device& device) {
 
 std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
                                                            std::span<const ir::Value> roots) {
+  const compiler::Numerics numerics = current_numerics();
   std::vector<std::shared_ptr<const ir::Storage>> out;
   if (place <= 0) {
-    for (auto& storage : default_engine().realize(roots)) out.push_back(std::move(storage));
+    for (auto& storage : default_engine().realize(roots, numerics))
+      out.push_back(std::move(storage));
   } else {
-    for (auto& storage : gpu_engine(place - 1).realize(roots)) out.push_back(std::move(storage));
+    for (auto& storage : gpu_engine(place - 1).realize(roots, numerics))
+      out.push_back(std::move(storage));
   }
   return out;
 }

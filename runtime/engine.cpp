@@ -168,8 +168,10 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
   }
   auto plan = std::make_shared<Plan>();
   const ir::Graph graph = make_graph(request);
-  if (!dump_stages_.empty()) dump(dump_stages_, graph, target());
-  plan->program = compiler::compile(graph, target());
+  compiler::Target target = this->target();
+  target.numerics = request.numerics;
+  if (!dump_stages_.empty()) dump(dump_stages_, graph, target);
+  plan->program = compiler::compile(graph, target);
   for (const compiler::Program::Launch& launch : plan->program.launches)
     plan->kernels.push_back(launch.kind == compiler::Kernel::Kind::Fused
                                 ? kernel_for(launch.kernel.function)
@@ -183,9 +185,9 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
   return plans_.emplace(request.signature, std::move(plan)).first->second;
 }
 
-std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(
-    std::span<const ir::Value> roots) {
-  const Request request = make_request(roots);
+std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<const ir::Value> roots,
+                                                                  compiler::Numerics numerics) {
+  const Request request = make_request(roots, numerics);
   const auto plan = plan_for(request);
   const compiler::Program& program = plan->program;
 

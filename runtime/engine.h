@@ -66,7 +66,8 @@ class Engine {
   // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major.
   // Nodes without borrowed memory below them remember their value. Throws Error for what a kernel
   // reports (an index out of range), DeviceError when memory or the compiler fails.
-  std::vector<std::shared_ptr<const BufferStorage>> realize(std::span<const ir::Value> roots);
+  std::vector<std::shared_ptr<const BufferStorage>> realize(std::span<const ir::Value> roots,
+                                                            compiler::Numerics numerics = {});
 
   Allocator& allocator() { return allocator_; }
   ThreadPool& threads() { return threads_; }

@@ -88,7 +88,9 @@ std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& reques
     ++stats_.plan_misses;
   }
   auto plan = std::make_shared<Plan>();
-  plan->program = compiler::compile(make_graph(request), target_);
+  compiler::Target target = target_;
+  target.numerics = request.numerics;
+  plan->program = compiler::compile(make_graph(request), target);
   const std::vector<compiler::Program::Launch>& launches = plan->program.launches;
   for (size_t i = 0; i < launches.size(); ++i)
     if (!launches[i].kernel.reports.empty()) plan->reporting.push_back(i);
@@ -200,8 +202,8 @@ std::shared_ptr<const DeviceStorage> GpuEngine::upload(const ir::Storage& storag
 }
 
 std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
-    std::span<const ir::Value> roots) {
-  const Request request = make_request(roots);
+    std::span<const ir::Value> roots, compiler::Numerics numerics) {
+  const Request request = make_request(roots, numerics);
   const auto plan = plan_for(request);
   const compiler::Program& program = plan->program;
 

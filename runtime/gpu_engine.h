@@ -45,7 +45,8 @@ class GpuEngine {
   // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major;
   // what is given to the device's stream next finds them there. Throws Error for what a kernel
   // reports (an index out of range), DeviceError when memory, NVRTC or the driver fails.
-  std::vector<std::shared_ptr<const DeviceStorage>> realize(std::span<const ir::Value> roots);
+  std::vector<std::shared_ptr<const DeviceStorage>> realize(std::span<const ir::Value> roots,
+                                                            compiler::Numerics numerics = {});
 
   // The elements of a storage of the host, copied to the device.
   std::shared_ptr<const DeviceStorage> upload(const ir::Storage& storage, size_t bytes);

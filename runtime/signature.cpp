@@ -142,9 +142,11 @@ class RequestWalk {
 }  // namespace
 
 // The number of roots comes first, so that no node can be read as more roots.
-Request make_request(std::span<const ir::Value> roots) {
+Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics) {
   Request request;
+  request.numerics = numerics;
   Writer out(request.signature);
+  out.number(int64_t(numerics.fast) | int64_t(numerics.tf32) << 1);
   out.number(int64_t(roots.size()));
   RequestWalk walk(request);
   for (const ir::Value& root : roots) walk.root(root);

@@ -2,13 +2,14 @@
 // The pending part of a graph in canonical form: what the engine looks plans up by.
 //
 // Two requests have the same signature exactly when one program serves both: equal ops, dtypes,
-// shapes and attributes, with buffers and scalars replaced by slots. So a new learning rate or a
-// new random key is a new argument, not a new program. Constants that programs are specialised on
-// (small whole numbers, halves, infinities, NaN, bool) stay in the signature.
+// shapes, attributes and numerics, with buffers and scalars replaced by slots. So a new learning
+// rate or a new random key is a new argument, not a new program. Constants that programs are
+// specialised on (small whole numbers, halves, infinities, NaN, bool) stay in the signature.
 
 #include <string>
 #include <vector>
 
+#include "compiler/target.h"
 #include "ir/graph.h"
 
 namespace cermet::runtime {
@@ -16,7 +17,8 @@ namespace cermet::runtime {
 // A request is taken in one walk and not looked at again in the graph, since other threads may
 // compute nodes of it meanwhile: what was pending at the walk is pending in the plan.
 struct Request {
-  std::string signature;  // compared byte for byte
+  std::string signature;        // compared byte for byte
+  compiler::Numerics numerics;  // the signature has them too
   // By slot: a Data node, a node with a computed value, or a Constant (a scalar).
   std::vector<ir::Value> inputs;
   // What the roots need, operands before users, down to the inputs. The roots keep it alive.
@@ -32,7 +34,7 @@ bool is_input(const ir::Node& node);
 bool passes_through(ir::Op op);
 
 // What the roots need, down to buffers that exist.
-Request make_request(std::span<const ir::Value> roots);
+Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics = {});
 
 // The same as a graph: slot i of the request is parameter i; a scalar is a parameter of rank 0.
 ir::Graph make_graph(const Request& request);

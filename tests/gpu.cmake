@@ -35,6 +35,7 @@ set_source_files_properties(fakecuda/harness.cpp fakecuda/launch_test.cpp
 cermet_test(test_cuda
   LIBRARIES cermet_runtime cermet_ptxsim
   SOURCES
+  compiler/cuda_fast_test.cpp
   compiler/cuda_index_test.cpp
   compiler/cuda_limits_test.cpp
   compiler/cuda_product_test.cpp

@@ -35,6 +35,7 @@ struct Options {
   std::vector<std::string> stages = {"graph"};
   bool grad = false;
   bool why = false;
+  compiler::Numerics numerics;
 };
 
 // The graph with more results: the gradients of the sum of all its float results, with respect to
@@ -87,8 +88,9 @@ int dump(const Options& options) {
   for (const std::string& name : options.stages) {
     const compiler::Stage& stage = *compiler::find_stage(name);
     // The graph itself is shown without opening LLVM, which knows the targets.
-    const compiler::Target target =
+    compiler::Target target =
         stage.needs_target ? compiler::target(options.target) : compiler::Target();
+    target.numerics = options.numerics;
     if (options.stages.size() > 1) fmt::print("# stage: {}\n", name);
     fmt::print("{}", stage.text(graph, target, options.why));
   }
@@ -118,6 +120,10 @@ int main(int argc, char** argv) {
                  "The processor to compile for: host, x86-64-v2 (SSE4.2), x86-64-v3 (AVX2), "
                  "x86-64-v4 (AVX-512), znver4, ..., or a GPU: sm_75 to sm_120")
       ->capture_default_str();
+  app.add_flag("--fast", options.numerics.fast,
+               "Let results differ from strict arithmetic's by a few roundings, for speed");
+  app.add_flag("--tf32", options.numerics.tf32,
+               "Multiply matrices of f32 as tf32 on GPUs from sm_80 on");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

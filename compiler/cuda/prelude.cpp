@@ -8,8 +8,9 @@ namespace cermet::compiler {
 // 2008), which makes the second rounding harmless. Division of 64-bit integers is a subroutine of
 // the assembler's, which spills; ours estimates the quotient in double, which is off by at most
 // 2^64 * 3 * 2^-53 / b, and puts that right with the remainder, which is then at most 2^13 + b.
-// Products of matrices are PTX instructions as well: 16 terms at once from sm_80 on, before 8.
-// A comparison of an unsigned number with zero is what the op table says, and no reason to warn.
+// Products of matrices are PTX instructions as well: 16 terms at once from sm_80 on, before 8, and
+// 8 of tf32, which is f32 of fewer bits. A comparison of an unsigned number with zero is what the
+// op table says, and no reason to warn.
 std::string_view cuda_prelude() {
   return R"(#define I __forceinline__ __device__
 #pragma nv_diag_suppress 186
@@ -41,6 +42,15 @@ I bf16 brain(double x) {
   float low = __double2float_rz(x);
   if ((double)low != x && x == x) low = __uint_as_float(__float_as_uint(low) | 1u);
   return brain(low);
+}
+#define APPROX(name, opcode) \
+  I float name(float x) { float y; asm(opcode ".approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+APPROX(sqrt_approx, "sqrt") APPROX(exp2_approx, "ex2") APPROX(log2_approx, "lg2")
+#undef APPROX
+I float div_approx(float x, float y) {
+  float z;
+  asm("div.approx.ftz.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+  return z;
 }
 template <class T> I T shuffle_xor(T x, int mask) {
   if constexpr (sizeof(T) == 8) {
@@ -118,6 +128,20 @@ I vec<float, 4> mma_bf16(unsigned a0, unsigned a1, unsigned a2, unsigned a3, uns
                          float c0, float c1, float c2, float c3) {
   vec<float, 4> d = {c0, c1, c2, c3};
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+               "{%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  return d;
+}
+I float round_tf32(float x) {
+  unsigned y;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+  return __uint_as_float(y);
+}
+I vec<float, 4> mma_tf32(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,
+                         float c0, float c1, float c2, float c3) {
+  vec<float, 4> d = {c0, c1, c2, c3};
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
                "{%8, %9}, {%0, %1, %2, %3};"
                : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));

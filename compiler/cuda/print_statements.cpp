@@ -59,12 +59,13 @@ void CudaPrinter::instruction(Ref r) {
 }
 
 void CudaPrinter::multiply_matrices(Ref r) {
+  constexpr std::string_view kinds[] = {"f16", "bf16", "tf32"};
   const Instruction& i = at(r);
   std::string list;
   for (size_t k = 0; k < i.operands.size(); ++k)
     for (int l = 0; l < lanes(i.operands[k]); ++l)
       list += fmt::format("{}{}", list.empty() ? "" : ", ", operand(i, k, l));
-  define_wide(r, fmt::format("mma_{}({})", i.imm == 0 ? "f16" : "bf16", list));
+  define_wide(r, fmt::format("mma_{}({})", kinds[i.imm], list));
 }
 
 // Values that a loop carries are variables of their own; what the body yields is computed before

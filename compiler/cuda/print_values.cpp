@@ -43,7 +43,9 @@ constexpr Called functions[] = {
     {Opcode::Fma, "__fmaf_rn", "__fma_rn"},      {Opcode::Sqrt, "__fsqrt_rn", "__dsqrt_rn"},
     {Opcode::Floor, "floorf", "floor"},          {Opcode::Ceil, "ceilf", "ceil"},
     {Opcode::Trunc, "truncf", "trunc"},          {Opcode::RoundEven, "rintf", "rint"},
-    {Opcode::Copysign, "copysignf", "copysign"},
+    {Opcode::Copysign, "copysignf", "copysign"}, {Opcode::RoundTf32, "round_tf32", ""},
+    {Opcode::DivApprox, "div_approx", ""},       {Opcode::SqrtApprox, "sqrt_approx", ""},
+    {Opcode::Exp2Approx, "exp2_approx", ""},     {Opcode::Log2Approx, "log2_approx", ""},
 };
 
 std::string_view comparison(Opcode op) {

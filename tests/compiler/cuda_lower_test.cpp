@@ -121,6 +121,7 @@ TEST_CASE("cuda lower: what tensor cores and copies cannot take is refused") {
   const int32_t words = b.add_buffer(
       {.kind = compiler::loops::Buffer::Kind::Scratch, .dtype = DType::F32, .offset = b.index(0)});
   const Ref x = b.load_matrix(words, b.thread(), false);
+  b.load_matrix(words, b.thread(), true);
   b.load_matrix(from, b.thread(), true);
   b.mma(DType::F16, x, x, x, b.constant_bits(DType::F32, 0, 4));
   b.copy_async(words, b.thread(), from, b.thread());
@@ -128,7 +129,7 @@ TEST_CASE("cuda lower: what tensor cores and copies cannot take is refused") {
   std::string all;
   for (const std::string& wrong : compiler::loops::verify_loops(f)) all += wrong + "\n";
   for (const char* wrong :
-       {"load_matrix: is for f16 and bf16, not f32",
+       {"load_matrix_transposed: is for f16 and bf16, not f32",
         "load_matrix_transposed: buffer 0 is not shared memory",
         "mma: operand 1 is u32x4, must be u32", "copy_async: is f32, buffers 1 and 0 are not",
         "copy_wait: for -1 groups"}) {

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "compiler/run_ptx.h"
 #include "ir/build.h"
 #include "ir/interpreter.h"
@@ -32,10 +34,10 @@ Tolerance product_of(DType dtype, int64_t terms) {
 }
 
 PtxRun check(std::vector<Value> results, const Tolerance& tolerance, int compute = 90,
-             uint64_t seed = 0) {
+             uint64_t seed = 0, compiler::Numerics numerics = {}) {
   const Graph graph = graph_over(std::move(results));
   const std::vector<HostArray> parameters = operands(graph);
-  PtxRun run = run_ptx(graph, parameters, compute, seed);
+  PtxRun run = run_ptx(graph, parameters, compute, seed, numerics);
   CHECK(run.violations == "");
   CHECK(run.report == "");
   const std::vector<HostArray> expected = interpret(graph, parameters);
@@ -242,6 +244,75 @@ TEST_CASE("cuda product: tensor cores read every layout of their operands") {
         const PtxRun run = check(all, {.relative = 2e-2, .absolute = 0.5}, 80, ++seed);
         CHECK(run.counters.mma > 0);
       }
+  }
+}
+
+// Factors below 2 that are rounded to 11 bits, and their sum in f32.
+Tolerance tf32_product_of(int64_t terms) {
+  Tolerance out = product_of(DType::F32, terms);
+  out.absolute += double(terms) * 2 * 4 * 0x1p-11;
+  return out;
+}
+
+TEST_CASE("cuda product: f32 goes to tensor cores as tf32 only where that was asked for") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 400;
+  for (const auto& [m, n, k] :
+       {std::tuple<int64_t, int64_t, int64_t>{64, 64, 48}, {72, 80, 20}, {33, 65, 35}})
+    for (const int compute : {75, 80, 90}) {
+      const Value a = parameter(0, DType::F32, {1, m, k}), b = parameter(1, DType::F32, {1, k, n});
+      const Value at = transpose(parameter(2, DType::F32, {1, k, m}), 1, 2);
+      const Value bt = transpose(parameter(3, DType::F32, {1, n, k}), 1, 2);
+      const int64_t tiles = (m + 63) / 64 * ((n + 63) / 64), steps = (k + 15) / 16;
+      // 4 x 8 matrices of 16 x 8 in each tile, 8 terms at once.
+      const auto products = uint64_t(tiles * steps * 4 * 8 * 2);
+      const PtxRun run =
+          check({dot(a, b), dot(at, bt)}, tf32_product_of(k), compute, ++seed, {.tf32 = true});
+      CHECK(run.counters.mma == (compute >= 80 ? 2 * products : 0));
+      CHECK((run.counters.count("cp.async.cg") > 0) == (compute >= 80 && k % 4 == 0 && n % 4 == 0));
+    }
+}
+
+TEST_CASE("cuda product: tf32 rounds its factors to nearest and nothing else") {
+  CERMET_NEEDS_NVRTC();
+  // Powers of two times 1 + 2^-11, which is half way, and 1 + 2^-10, which is representable.
+  const int64_t n = 32;
+  std::vector<float> left(size_t(n * n), 0.0f), right(size_t(n * n), 0.0f), expected(size_t(n * n));
+  for (int64_t i = 0; i < n; ++i) {
+    left[size_t(i * n + i)] = i % 2 == 0 ? -(1 + 0x1p-11f) : 1 + 0x1p-11f - 0x1p-23f;
+    for (int64_t j = 0; j < n; ++j) right[size_t(i * n + j)] = std::ldexp(1.0f, int(j % 8) - 4);
+    for (int64_t j = 0; j < n; ++j)  // ties go away from zero
+      expected[size_t(i * n + j)] =
+          (i % 2 == 0 ? -(1 + 0x1p-10f) : 1.0f) * right[size_t(i * n + j)];
+  }
+  const Shape shape = {1, n, n};
+  const Graph graph =
+      graph_over({dot(parameter(0, DType::F32, shape), parameter(1, DType::F32, shape))});
+  const std::vector<HostArray> in = {HostArray(DType::F32, shape, left.data()),
+                                     HostArray(DType::F32, shape, right.data())};
+  const PtxRun run = run_ptx(graph, in, 80, 0, {.tf32 = true});
+  CHECK(run.violations == "");
+  const auto wrong = difference(run.results[0], HostArray(DType::F32, shape, expected.data()), {});
+  CHECK_FALSE(wrong);
+}
+
+TEST_CASE("cuda product: the largest tf32 tiles have no bank conflicts, in every layout") {
+  CERMET_NEEDS_NVRTC();
+  const int64_t m = 1408, n = 3072, k = 32;
+  for (const bool turned : {false, true}) {
+    const Value a = turned ? transpose(parameter(0, DType::F32, {1, k, m}), 1, 2)
+                           : parameter(0, DType::F32, {1, m, k});
+    const Value b = turned ? transpose(parameter(1, DType::F32, {1, n, k}), 1, 2)
+                           : parameter(1, DType::F32, {1, k, n});
+    const PtxRun run = check({dot(a, b)}, tf32_product_of(k), 90, 7, {.tf32 = true});
+    CHECK(run.counters.mma == uint64_t(m * n * k / (16 * 8 * 8)));
+    // One operand as matrices, the other number by number, each without conflicts; then the
+    // epilogue, which reads 16 bytes at once.
+    const uint64_t matrices = run.counters.count("ldmatrix"), epilogue = uint64_t(m * n / 4 / 32);
+    CHECK(matrices == uint64_t(m * n / (128 * 256)) * 8 * uint64_t(k / 8) * 4);
+    const uint64_t numbers = run.counters.shared_load_requests - matrices - epilogue;
+    CHECK(numbers == 4 * matrices);
+    CHECK(run.counters.shared_load_wavefronts == 4 * matrices + numbers + 4 * epilogue);
   }
 }
 

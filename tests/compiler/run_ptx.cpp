@@ -86,8 +86,10 @@ void launch(const LoweredKernel& kernel, int compute, std::span<const uint64_t> 
 }  // namespace
 
 PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute,
-               uint64_t seed) {
-  const compiler::Program program = compiler::compile(graph, compiler::cuda_target(compute));
+               uint64_t seed, compiler::Numerics numerics) {
+  compiler::Target target = compiler::cuda_target(compute);
+  target.numerics = numerics;
+  const compiler::Program program = compiler::compile(graph, target);
   Arena arena;
   PtxRun run;
   std::vector<uint64_t> buffers;

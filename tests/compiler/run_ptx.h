@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/target.h"
 #include "ir/graph.h"
 #include "ir/host_array.h"
 #include "ptxsim/ptxsim.h"
@@ -24,7 +25,7 @@ struct PtxRun {
 // Runs the graph's kernels for this compute capability (times ten). Kernels are compiled once in a
 // process. The order of blocks and warps is drawn from the seed.
 PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute = 90,
-               uint64_t seed = 0);
+               uint64_t seed = 0, compiler::Numerics numerics = {});
 
 // run_ptx() with checks that nothing was reported or did what a GPU would punish.
 PtxRun clean_run(const ir::Graph& graph, std::span<const ir::HostArray> parameters,

@@ -35,7 +35,7 @@ void check_same(const Graph& before, const Graph& after) {
 
 // How many parts a contraction became: 1 if nothing changed.
 int64_t parts(const Value& a, const Value& b, const Value& result) {
-  const Graph before = over({a, b}, result), after = compiler::split_reductions(before);
+  const Graph before = over({a, b}, result), after = compiler::split_reductions(before, {});
   CHECK(after.results[0]->shape == result->shape);
   if (after.results[0] == result) return 1;
   check_same(before, after);

@@ -154,6 +154,24 @@ TEST_CASE("ir-dump: shows CUDA C, PTX and what kernels cost, for any GPU") {
   CHECK(stage("resources", "x86-64-v3").code == 4);
 }
 
+TEST_CASE("ir-dump: shows what fast numerics and tf32 make of a graph") {
+  const test::TemporaryDirectory folder;
+  test::write_text(folder.path() / "a.cir",
+                   "cir 1\ngraph main(%0: f32[1,64,64]) {\n  %1 = dot %0, %0 : f32[1,64,64]\n"
+                   "  %2 = mul %0, %0 : f32[1,64,64]\n  %3 = add %2, %0 : f32[1,64,64]\n"
+                   "  %4 = exp %3 : f32[1,64,64]\n  return %1, %4\n}\n");
+  const auto loops = [&](std::string_view options) {
+    return ir_dump(fmt::format("a.cir --stage=loops {}", options), folder.path()).output;
+  };
+  using Catch::Matchers::ContainsSubstring;
+  CHECK_THAT(loops("--target=sm_80"),
+             !ContainsSubstring("= mma") && !ContainsSubstring("exp2_approx"));
+  CHECK_THAT(loops("--target=sm_80 --tf32"), ContainsSubstring("= mma f32x4 2 "));
+  CHECK_THAT(loops("--target=sm_75 --tf32"), !ContainsSubstring("= mma"));
+  CHECK_THAT(loops("--target=sm_75 --fast"), ContainsSubstring("exp2_approx"));
+  CHECK(loops("--target=x86-64-v2 --tf32") == loops("--target=x86-64-v2"));
+}
+
 TEST_CASE("ir-dump: exit codes tell what went wrong") {
   const test::TemporaryDirectory folder;
   test::write_text(folder.path() / "a.cir", small);
