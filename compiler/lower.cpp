@@ -3,9 +3,11 @@
 #include "compiler/lower_contract.h"
 #include "compiler/lower_grid.h"
 #include "compiler/lower_rows.h"
+#include "compiler/lower_thin.h"
 #include "compiler/lower_tiles.h"
 #include "compiler/lower_transpose.h"
 #include "compiler/program.h"
+#include "compiler/thin_plan.h"
 #include "compiler/tile_plan.h"
 
 namespace cermet::compiler {
@@ -15,6 +17,7 @@ LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Ta
   for (const Expr& e : kernel.exprs) {
     if (e.kind != Expr::Kind::Contract) continue;
     if (gpu && worth_tiling(kernel)) return lower_tiles(kernel, program, target);
+    if (gpu && is_thin(kernel)) return lower_thin(kernel, program, target);
     if (!gpu && worth_blocking(kernel)) return lower_contract(kernel, program, target);
   }
   if (!gpu) return lower_rows(kernel, program, target);
