@@ -127,3 +127,12 @@ cermet_gpu_run(test_api "90 eager" "[#grad_test]~[cpu]")
 # Networks, which api/cuda_test.cpp trains on 90 in random order too.
 cermet_gpu_run(test_cuda_api "80 lazy" "cuda: networks*")
 cermet_gpu_run(test_cuda_api "80 eager" AFTER "80 lazy" "cuda: networks*")
+
+# The benchmark and its script.
+add_test(NAME "bench: gpu.sh measures on a fake driver, and says what it cannot have"
+         COMMAND ${PROJECT_SOURCE_DIR}/tools/bench/gpu.sh --fake --no-build --no-tests
+                 --build ${PROJECT_BINARY_DIR})
+set_tests_properties("bench: gpu.sh measures on a fake driver, and says what it cannot have" PROPERTIES
+  ENVIRONMENT "CERMET_BENCH_PYTHON=/nonexistent" LABELS gpu TIMEOUT 600
+  PASS_REGULAR_EXPRESSION "no PyTorch: it is not installed.*matmul float32, exact"
+  SKIP_REGULAR_EXPRESSION "NVRTC could not be opened")

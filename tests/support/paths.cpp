@@ -8,9 +8,18 @@
 
 namespace cermet::test {
 
-std::filesystem::path source_dir() { return CERMET_SOURCE_DIR; }
+namespace {
 
-std::filesystem::path build_dir() { return CERMET_BINARY_DIR; }
+std::filesystem::path named_or(const char* variable, const char* otherwise) {
+  const char* named = std::getenv(variable);
+  return named ? named : otherwise;
+}
+
+}  // namespace
+
+std::filesystem::path source_dir() { return named_or("CERMET_TEST_SOURCE_DIR", CERMET_SOURCE_DIR); }
+
+std::filesystem::path build_dir() { return named_or("CERMET_TEST_BUILD_DIR", CERMET_BINARY_DIR); }
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -1,5 +1,6 @@
 #pragma once
-// Where tests find their data, and where they may write.
+// Where tests find their data, and where they may write. CERMET_TEST_SOURCE_DIR and
+// CERMET_TEST_BUILD_DIR name other places for programs that were built elsewhere.
 
 #include <filesystem>
 #include <string>
