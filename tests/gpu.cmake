@@ -88,6 +88,7 @@ function(cermet_gpu_run binary gpu)
   add_test(NAME "${binary} on ${gpu}: ${cases}" COMMAND ${binary} --filenames-as-tags ${cases})
   set_tests_properties("${binary} on ${gpu}: ${cases}" PROPERTIES
     ENVIRONMENT "CERMET_TEST_GPU=${gpu}" SKIP_REGULAR_EXPRESSION "SKIPPED: "
+    FAIL_REGULAR_EXPRESSION "No test cases matched"
     TIMEOUT 1200 LABELS "gpu;${binary}")
   if(arg_AFTER)
     set_tests_properties("${binary} on ${gpu}: ${cases}" PROPERTIES
@@ -129,10 +130,10 @@ cermet_gpu_run(test_cuda_api "80 lazy" "cuda: networks*")
 cermet_gpu_run(test_cuda_api "80 eager" AFTER "80 lazy" "cuda: networks*")
 
 # The benchmark and its script.
-add_test(NAME "bench: gpu.sh measures on a fake driver, and says what it cannot have"
-         COMMAND ${PROJECT_SOURCE_DIR}/tools/bench/gpu.sh --fake --no-build --no-tests
-                 --build ${PROJECT_BINARY_DIR})
-set_tests_properties("bench: gpu.sh measures on a fake driver, and says what it cannot have" PROPERTIES
+set(name "bench: gpu.sh measures on a fake driver, and says what it cannot have")
+add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/tools/bench/gpu.sh
+         --fake --no-build --no-tests --build ${PROJECT_BINARY_DIR})
+set_tests_properties(${name} PROPERTIES
   ENVIRONMENT "CERMET_BENCH_PYTHON=/nonexistent" LABELS gpu TIMEOUT 600
   PASS_REGULAR_EXPRESSION "no PyTorch: it is not installed.*matmul float32, exact"
   SKIP_REGULAR_EXPRESSION "NVRTC could not be opened")

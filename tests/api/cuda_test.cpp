@@ -218,7 +218,7 @@ TEST_CASE("cuda: networks take the same steps as on the CPU") {
   expect_clean_gpu();
 }
 
-TEST_CASE("cuda: the example program trains on a GPU") {
+TEST_CASE("cuda: the example program trains on a GPU", "[program]") {
   CERMET_NEEDS_NVRTC();
   const std::string program = (ct::test::build_dir() / "tools/examples/mnist").string();
   for (const char* flags : {"--model=mlp --optimizer=adam", "--model=cnn --optimizer=sgd"}) {
