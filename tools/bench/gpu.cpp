@@ -25,6 +25,7 @@ struct Case {
   std::string name, unit;
   double amount;
   std::function<Tensor()> call;
+  const char* precision = "highest";  // of products of float32
 };
 
 ct::runtime::cuda::Device& card() { return ct::runtime::gpu_engine(0).device(); }
@@ -76,6 +77,7 @@ std::vector<Case> products(int64_t n) {
   return {
       {"matmul bfloat16", "flops", flops, [=] { return ct::matmul(c, d); }},
       {"matmul float32, exact", "flops", flops, [=] { return ct::matmul(a, b); }},
+      {"matmul float32 as tf32", "flops", flops, [=] { return ct::matmul(a, b); }, "high"},
   };
 }
 
@@ -118,6 +120,7 @@ void run(const std::string& path, int64_t elements, int64_t matrix, double budge
   add("copy", "bytes", 8.0 * double(elements), copy_seconds(4 * elements, budget));
   const auto time = [&](const std::vector<Case>& cases) {
     for (const Case& c : cases) {
+      ct::set_float32_matmul_precision(c.precision);
       int64_t calls = 0;
       const int64_t before = ct::statistics().launches;
       const auto call = [&] { c.call().realize(), ++calls; };
@@ -129,6 +132,7 @@ void run(const std::string& path, int64_t elements, int64_t matrix, double budge
   };
   time(bound_by_memory(elements));
   time(products(matrix));
+  ct::set_float32_matmul_precision("highest");
   const HostSeconds host = host_seconds(budget > 0 ? 500 : 20);
   add("host: four small products", "host", 1, host.whole);
   add("host: launching them again", "host", 1, host.launching);
