@@ -10,13 +10,15 @@
 //
 //   start to copy the first steps but one, each a group
 //   for each step of k:  wait for its group; barrier
+//                        multiply this one, and meanwhile
 //                        start to copy the step that takes the place of the one before this
-//                        multiply this one
 //
 // What lies outside of the operands is zero in shared memory, so only the epilogue knows where the
 // result ends. Beyond the last step the fetch is masked off altogether.
 
 #include "compiler/lower_tiles.h"
+
+#include <algorithm>
 
 #include "compiler/index_width.h"
 #include "compiler/tile_sums.h"
@@ -26,7 +28,11 @@ namespace {
 
 using loops::Ref;
 
-constexpr int64_t raster_rows = 8;
+// How many rows of tiles are taken together: about as many numbers of both operands as blocks that
+// run at the same time need, where these are a hundred.
+int64_t raster_rows(const TilePlan& plan) {
+  return std::clamp<int64_t>(8 * plan.columns.tile / plan.rows.tile, 4, 16);
+}
 
 class TileLowering {
  public:
@@ -75,13 +81,13 @@ void TileLowering::find_tile() {
   const Ref tiles = b_.mul(rows, columns);
   const Ref unit = plan_.batches == 1 ? b_.block() : b_.rem(b_.block(), tiles);
   Ref row, column;
-  if (row_count <= raster_rows) {
+  const int64_t together = raster_rows(plan_);
+  if (row_count <= together) {
     row = b_.rem(unit, rows), column = b_.div(unit, rows);
   } else {
-    const Ref height = b_.index(raster_rows), band = b_.mul(height, columns);
+    const Ref height = b_.index(together), band = b_.mul(height, columns);
     const Ref first = b_.mul(b_.div(unit, band), height), rest = b_.rem(unit, band);
-    const Ref here =
-        row_count % raster_rows == 0 ? height : b_.min_index(height, b_.sub(rows, first));
+    const Ref here = row_count % together == 0 ? height : b_.min_index(height, b_.sub(rows, first));
     row = b_.add(first, b_.rem(rest, here)), column = b_.div(rest, here);
   }
   first_row_ = b_.mul(row, b_.index(plan_.rows.tile));
@@ -103,10 +109,12 @@ std::vector<Ref> TileLowering::fetched_steps(TileLoads& left, TileLoads& right) 
   return b_.for_loop(zero, steps, 1, sums_->zeros(), [&](Ref step, std::span<const Ref> carried) {
     std::vector<Ref> sums(carried.begin(), carried.end());
     const Ref next = b_.add(step, one), exists = b_.lt(next, steps);
-    const std::vector<Ref> next_left = left.fetch(b_.mul(next, depth), exists);
-    const std::vector<Ref> next_right = right.fetch(b_.mul(next, depth), exists);
+    std::vector<Ref> next_left, next_right;
     const Ref stage = b_.rem(step, b_.index(2)), other = b_.sub(one, stage);
-    sums_->multiply(left, b_.mul(stage, left_size), right, b_.mul(stage, right_size), sums);
+    sums_->multiply(left, b_.mul(stage, left_size), right, b_.mul(stage, right_size), sums, [&] {
+      next_left = left.fetch(b_.mul(next, depth), exists);
+      next_right = right.fetch(b_.mul(next, depth), exists);
+    });
     left.put(b_.mul(other, left_size), next_left);
     right.put(b_.mul(other, right_size), next_right);
     b_.barrier();
@@ -132,9 +140,9 @@ std::vector<Ref> TileLowering::copied_steps(TileLoads& left, TileLoads& right) {
         std::vector<Ref> next(carried.begin(), carried.end());
         b_.copy_wait(ahead - 1);
         b_.barrier();
-        copy(b_.add(step, b_.index(ahead)));
         const Ref stage = b_.rem(step, stages);
-        sums_->multiply(left, b_.mul(stage, left_size), right, b_.mul(stage, right_size), next);
+        sums_->multiply(left, b_.mul(stage, left_size), right, b_.mul(stage, right_size), next,
+                        [&] { copy(b_.add(step, b_.index(ahead))); });
         return next;
       });
   b_.copy_wait(0);

@@ -165,15 +165,20 @@ void place_in_shared(TilePlan& plan) {
 
 }  // namespace
 
+Ref swizzled_chunk(loops::Builder& b, const TilePlan& plan, const TileSide& side, Ref line,
+                   Ref chunk) {
+  // 8 chunks are all banks once: a line of 8 or more, or two lines of 4.
+  const bool half = side.line == 4 * plan.vector();
+  const Ref lines = half ? b.div(line, b.index(2)) : line;
+  return b.xor_(chunk, b.rem(lines, b.index(half ? 4 : 8)));
+}
+
 Ref shared_place(loops::Builder& b, const TilePlan& plan, const TileSide& side, Ref line,
                  Ref along) {
   const Ref start = b.mul(line, b.index(side.line));
   if (!side.swizzled) return b.add(start, along);
-  // 8 chunks are all banks once: a line of 8 or more, or two lines of 4.
   const Ref vector = b.index(plan.vector());
-  const bool half = side.line == 4 * plan.vector();
-  const Ref lines = half ? b.div(line, b.index(2)) : line;
-  const Ref chunk = b.xor_(b.div(along, vector), b.rem(lines, b.index(half ? 4 : 8)));
+  const Ref chunk = swizzled_chunk(b, plan, side, line, b.div(along, vector));
   return b.add(start, b.add(b.mul(chunk, vector), b.rem(along, vector)));
 }
 

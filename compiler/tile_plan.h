@@ -84,8 +84,11 @@ bool worth_tiling(const Kernel& kernel);
 // Of a kernel with exactly one Contract.
 TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Target& target);
 
-// Where an element of a stage lies: `along` in line `line`. On tensor cores 16-byte chunks of
-// neighbouring lines change places, where their matrices are read as such.
+// On tensor cores 16-byte chunks of neighbouring lines change places, where they are read as
+// matrices: where chunk `chunk` of a line lies in it. Sixteen lines further it is the same.
+loops::Ref swizzled_chunk(loops::Builder& b, const TilePlan& plan, const TileSide& side,
+                          loops::Ref line, loops::Ref chunk);
+// Where an element of a stage lies: `along` in line `line`.
 loops::Ref shared_place(loops::Builder& b, const TilePlan& plan, const TileSide& side,
                         loops::Ref line, loops::Ref along);
 

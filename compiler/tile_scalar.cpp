@@ -25,7 +25,8 @@ class ScalarSums : public TileSums {
   }
 
   void multiply(const TileLoads& left, Ref left_stage, const TileLoads& right, Ref right_stage,
-                std::vector<Ref>& sums) override {
+                std::vector<Ref>& sums, const std::function<void()>& meanwhile) override {
+    meanwhile();
     const int64_t chunk = plan_.chunk;
     for (int64_t k = 0; k < plan_.depth; ++k) {
       const std::vector<Ref> x = chunks(left, b_.add(left_stage, b_.index(k * plan_.rows.line)),

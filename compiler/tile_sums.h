@@ -2,6 +2,7 @@
 // The sums of a tile in the registers of its threads: how they grow by one step of k, and where in
 // the tile each of them is. One kind for each way to multiply.
 
+#include <functional>
 #include <memory>
 
 #include "compiler/tile_epilogue.h"
@@ -14,9 +15,11 @@ class TileSums {
   virtual ~TileSums() = default;
   // This thread's sums before the first step.
   virtual std::vector<loops::Ref> zeros() = 0;
-  // Adds the products of a step, which lies in shared memory from these elements on.
+  // Adds the products of a step, which lies in shared memory from these elements on. `meanwhile`
+  // writes what is to be done while the first elements are on their way from there.
   virtual void multiply(const TileLoads& left, loops::Ref left_stage, const TileLoads& right,
-                        loops::Ref right_stage, std::vector<loops::Ref>& sums) = 0;
+                        loops::Ref right_stage, std::vector<loops::Ref>& sums,
+                        const std::function<void()>& meanwhile) = 0;
   // Puts this thread's part of a slab into the shared memory of the epilogue.
   virtual void put_slab(const TileEpilogue& epilogue, int64_t slab,
                         const std::vector<loops::Ref>& sums) = 0;

@@ -34,16 +34,14 @@ class TensorSums : public TileSums {
   }
 
   void multiply(const TileLoads& left, Ref left_stage, const TileLoads& right, Ref right_stage,
-                std::vector<Ref>& sums) override {
-    const Ref row = b_.mul(warp_down_, b_.index(plan_.warp_rows));
-    const Ref column = b_.mul(warp_across_, b_.index(plan_.warp_columns));
+                std::vector<Ref>& sums, const std::function<void()>& meanwhile) override {
     for (int64_t k = 0; k < plan_.depth; k += 2 * plan_.vector()) {
       std::vector<Ref> x, y;
       for (int64_t m = 0; m < down(); ++m)
-        x.push_back(matrices(left, plan_.rows, left_stage, b_.add(row, b_.index(16 * m)), k, true));
+        x.push_back(matrices(left, plan_.rows, left_stage, 16 * m, k));
       for (int64_t n = 0; n < across() / 2; ++n)
-        y.push_back(matrices(right, plan_.columns, right_stage, b_.add(column, b_.index(16 * n)), k,
-                             false));
+        y.push_back(matrices(right, plan_.columns, right_stage, 16 * n, k));
+      if (k == 0) meanwhile();
       for (int64_t m = 0; m < down(); ++m)
         for (int64_t n = 0; n < across(); ++n) {
           const Ref both = y[size_t(n / 2)];
@@ -77,41 +75,56 @@ class TensorSums : public TileSums {
   int64_t down() const { return plan_.warp_rows / 16; }
   int64_t across() const { return plan_.warp_columns / 8; }
 
-  // 16 rows or columns from `first` on, two matrices' terms from k on, u32 x 4. Of rows the second
-  // matrix is that of the next eight rows, of columns of the next terms.
-  Ref matrices(const TileLoads& loads, const TileSide& side, Ref stage, Ref first, int64_t k,
-               bool rows) {
-    const Ref x = plan_.tf32() && !side.along_inner ? numbers(loads, side, stage, first, k, rows)
-                                                    : lines(loads, side, stage, first, k, rows);
+  // 16 rows or columns of the warp from `first` on, two matrices' terms from k on, u32 x 4. Of rows
+  // the second matrix is that of the next eight rows, of columns of the next terms.
+  Ref matrices(const TileLoads& loads, const TileSide& side, Ref stage, int64_t first, int64_t k) {
+    const Ref x = plan_.tf32() && !side.along_inner ? numbers(loads, side, stage, first, k)
+                                                    : lines(loads, side, stage, first, k);
     // What was not copied was rounded before.
     if (!plan_.tf32() || !plan_.async) return x;
     return b_.bitcast(b_.round_tf32(b_.bitcast(x, DType::F32)), DType::U32);
   }
 
-  // Threads 8m to 8m + 7 give the lines of matrix m.
-  Ref lines(const TileLoads& loads, const TileSide& side, Ref stage, Ref first, int64_t k,
-            bool rows) {
-    const Ref eight = b_.index(8), two = b_.index(2), terms = b_.index(plan_.vector());
+  // Where the warp's part of a side begins.
+  Ref start(const TileSide& side) {
+    return is_rows(side) ? b_.mul(warp_down_, b_.index(plan_.warp_rows))
+                         : b_.mul(warp_across_, b_.index(plan_.warp_columns));
+  }
+  bool is_rows(const TileSide& side) const { return &side == &plan_.rows; }
+
+  // Threads 8m to 8m + 7 give the lines of matrix m. What differs between the matrices of a warp
+  // is a constant wherever it can be: it is an offset of the instruction then. That is so for whole
+  // lines, 16 of which do not change how chunks are swizzled.
+  Ref lines(const TileLoads& loads, const TileSide& side, Ref stage, int64_t first, int64_t k) {
+    const Ref eight = b_.index(8), two = b_.index(2), vector = b_.index(plan_.vector());
     const Ref i = b_.rem(lane_, eight), matrix = b_.div(lane_, eight);
-    const Ref inner = b_.rem(matrix, two), outer = b_.div(matrix, two);
-    const Ref along = b_.add(first, b_.mul(rows ? inner : outer, eight));
-    const Ref term = b_.add(b_.index(k), b_.mul(rows ? outer : inner, terms));
-    const Ref line = b_.add(side.along_inner ? along : term, i);
-    const Ref place = shared_place(b_, plan_, side, line, side.along_inner ? term : along);
-    return b_.load_matrix(loads.shared(), b_.add(stage, place), !side.along_inner);
+    const Ref next = is_rows(side) ? b_.rem(matrix, two) : b_.div(matrix, two);  // 8 rows
+    const Ref more = is_rows(side) ? b_.div(matrix, two) : b_.rem(matrix, two);  // terms
+    const Ref line = side.along_inner ? b_.add(start(side), b_.add(b_.mul(next, eight), i))
+                                      : b_.add(b_.mul(more, eight), i);
+    const Ref chunk = side.along_inner
+                          ? b_.add(b_.index(k / plan_.vector()), more)
+                          : b_.add(b_.div(start(side), eight), b_.add(b_.index(first / 8), next));
+    const Ref place = b_.add(b_.mul(line, b_.index(side.line)),
+                             b_.mul(swizzled_chunk(b_, plan_, side, i, chunk), vector));
+    const int64_t whole_lines = side.along_inner ? first : k;
+    return b_.load_matrix(loads.shared(),
+                          b_.add(b_.add(stage, place), b_.index(whole_lines * side.line)),
+                          !side.along_inner);
   }
 
   // The same of f32 whose lines run along the rows or columns: (lane / 4, lane % 4) of each matrix.
-  Ref numbers(const TileLoads& loads, const TileSide& side, Ref stage, Ref first, int64_t k,
-              bool rows) {
+  Ref numbers(const TileLoads& loads, const TileSide& side, Ref stage, int64_t first, int64_t k) {
     const Ref four = b_.index(4), two = b_.index(2), matrix = b_.ramp(b_.index(0), 4);
-    const Ref inner = b_.rem(matrix, two), outer = b_.div(matrix, two);
-    const Ref along = b_.add(first, b_.div(lane_, four));
-    const Ref line = b_.add(b_.index(k), b_.rem(lane_, four));
-    const Ref place = b_.add(stage, shared_place(b_, plan_, side, line, along));
-    const Ref further = b_.add(b_.mul(rows ? inner : outer, b_.index(8)),
-                               b_.mul(rows ? outer : inner, b_.index(4 * side.line)));
-    return b_.bitcast(b_.gather_load(loads.shared(), b_.add(place, further)), DType::U32);
+    const Ref next = is_rows(side) ? b_.rem(matrix, two) : b_.div(matrix, two);
+    const Ref more = is_rows(side) ? b_.div(matrix, two) : b_.rem(matrix, two);
+    const Ref along = b_.add(start(side), b_.div(lane_, four));
+    const Ref place = b_.add(b_.mul(b_.rem(lane_, four), b_.index(side.line)), along);
+    const Ref further =
+        b_.add(b_.add(b_.mul(next, b_.index(8)), b_.mul(more, b_.index(4 * side.line))),
+               b_.index(k * side.line + first));
+    return b_.bitcast(b_.gather_load(loads.shared(), b_.add(b_.add(stage, place), further)),
+                      DType::U32);
   }
 
   loops::Builder& b_;
