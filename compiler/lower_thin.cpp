@@ -57,6 +57,7 @@ class ThinLowering {
 
 void ThinLowering::run() {
   out_.function.threads = int32_t(ThinPlan::threads);
+  out_.function.resident = plan_.resident();
   find_place();
   share(scalars(multiply()));
   b_.barrier();

@@ -40,7 +40,8 @@ void lay_along_inner(ThinPlan& plan) {
   while (plan.wide_per_thread > 1 && blocks_of(plan.wide_per_thread) < wanted_blocks)
     plan.wide_per_thread /= 2;
   if (blocks_of(plan.wide_per_thread) < wanted_blocks) plan.team_warps = ThinPlan::warps;
-  plan.unrolled = loads_together / plan.wide_per_thread;
+  // Reads of many vectors keep the memory busy as they are, and the registers.
+  plan.unrolled = plan.thin.extent > 4 ? 1 : loads_together / plan.wide_per_thread;
   plan.vector_sums = plan.sums() * plan.lanes <= most_vector_sums;
 }
 

@@ -42,6 +42,8 @@ struct ThinPlan {
   int64_t blocks() const { return batches * wide_blocks(); }
   int64_t slices() const { return team_warps * warp / lanes_across; }  // of a step of k
   int64_t step() const { return slices() * terms * unrolled; }
+  // Blocks of a multiprocessor that registers shall leave room for.
+  int32_t resident() const { return sums() <= 32 ? 2 : 1; }
   int64_t sums() const { return wide_per_thread * thin.extent; }  // of a thread
 };
 

@@ -6,6 +6,7 @@
 
 #include "compiler/lower_scope.h"
 #include "compiler/operand_reads.h"
+#include "compiler/row_stages.h"
 
 namespace cermet::compiler {
 namespace {
@@ -163,6 +164,19 @@ void place_in_shared(TilePlan& plan) {
   plan.shared_bytes = std::max(end, plan.slab_rows() * plan.slab_line * size);
 }
 
+// Whether two blocks of the largest tile fit, which then hide each other's waits. A prologue, an
+// index of several axes, before sm_90 reads of single elements, and from sm_100 on any epilogue
+// need more registers than that leaves: the assembler would spill.
+bool fits_twice(const Kernel& kernel, const Target& target, const TilePlan& plan) {
+  if (!is_float(plan.dtype) || plan.groups.inner.size() > 1) return false;
+  if (target.compute >= 100 && cycles_of(kernel) > 4) return false;
+  for (const TileSide* side : {&plan.rows, &plan.columns})
+    if (kernel.exprs[size_t(side->expr)].kind != Kind::Load ||
+        (side->lanes == 1 && target.compute < 90))
+      return false;
+  return true;
+}
+
 }  // namespace
 
 Ref swizzled_chunk(loops::Builder& b, const TilePlan& plan, const TileSide& side, Ref line,
@@ -213,10 +227,8 @@ TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Ta
   plan.warps_across = tile.columns / tile.warp_columns;
   choose_epilogue(kernel, program, plan);
   place_in_shared(plan);
-  // Two blocks of the largest tile hide each other's waits. Before sm_90 the assembler needs a few
-  // registers more than that leaves, and would spill.
   const bool largest = !plan.tensor && plan.thread_rows * plan.thread_columns == 64;
-  if (largest && target.compute >= 90 && is_float(plan.dtype)) plan.resident = 2;
+  if (largest && fits_twice(kernel, target, plan)) plan.resident = 2;
   return plan;
 }
 

@@ -1,5 +1,6 @@
 // Sums of one thread are chunks along the columns: [row][chunk]. For every k the thread reads its
-// rows and its columns, a chunk at a time, and multiplies each with each.
+// rows and its columns, a chunk at a time, and multiplies each with each. What is fetched meanwhile
+// is asked for half way: from there on there are registers for it.
 
 #include "compiler/tile_sums.h"
 
@@ -26,9 +27,9 @@ class ScalarSums : public TileSums {
 
   void multiply(const TileLoads& left, Ref left_stage, const TileLoads& right, Ref right_stage,
                 std::vector<Ref>& sums, const std::function<void()>& meanwhile) override {
-    meanwhile();
     const int64_t chunk = plan_.chunk;
     for (int64_t k = 0; k < plan_.depth; ++k) {
+      if (k == plan_.depth / 2) meanwhile();
       const std::vector<Ref> x = chunks(left, b_.add(left_stage, b_.index(k * plan_.rows.line)),
                                         warp_down_, thread_down_, down, plan_.thread_rows);
       const std::vector<Ref> y =
