@@ -10,6 +10,7 @@
 
 #include "compiler/fuse_emit.h"
 #include "compiler/fuse_prepare.h"
+#include "compiler/sort_scatters.h"
 #include "compiler/split_reductions.h"
 #include "compiler/split_scans.h"
 
@@ -31,6 +32,7 @@ KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   program.buffers = std::move(plan.buffers);
   program.refusals = std::move(plan.refusals);
   order_kernels(program.kernels, numbers, program.buffers.size());
+  if (target.compute > 0) sort_scatters(program);
   return program;
 }
 

@@ -92,6 +92,9 @@ struct KernelStore {
   // Scatter: the position is map(index) + exprs[index] * stride; 0 <= exprs[index] < extent is
   // checked. Elements are combined with what is there, in the order of the inner axis.
   int32_t index = -1;
+  // Scatter: an element expression that gives the positions along the inner axis sorted by the
+  // index, equal ones in order; -1: not known. It changes nothing but how fast a scatter can be.
+  int32_t order = -1;
   int64_t stride = 0, extent = 0;
   ir::Combine combine = ir::Combine::Set;
 };

@@ -253,6 +253,7 @@ class Parser : private ir::Scanner {
     s.index = operand();
     ir::Fields fields(*this, op);
     s.stride = fields.integer("step"), s.extent = fields.integer("extent");
+    s.order = int32_t(fields.integer_or("order", -1));
     finish_store(std::move(s), op, fields);
   }
 

@@ -71,11 +71,13 @@ class Printer : private ir::TextWriter {
   }
 
   void store(const KernelStore& s) {
-    if (s.index < 0)
+    if (s.index < 0) {
       add("  store %{} buffer={}", s.value, s.buffer);
-    else
+    } else {
       add("  scatter {} %{}, %{} buffer={} step={} extent={}", ir::name(s.combine), s.value,
           s.index, s.buffer, s.stride, s.extent);
+      if (s.order >= 0) add(" order={}", s.order);
+    }
     out_ += ir::print_level(s.map);
     add("\n");
   }

@@ -22,7 +22,7 @@
 //   statement = ref "=" expr ":" dtype ["inner"] ["once"]
 //             | "store" ref "buffer" "=" int level
 //             | "scatter" combine ref "," ref "buffer" "=" int "step" "=" int "extent" "=" int
-//               level                               the value, then the index
+//               ["order" "=" int] level             the value, then the index; order: expression
 //   expr      = op-name ref {"," ref}               elementwise ops, cast, bitcast
 //             | "constant" literal
 //             | "load" "buffer" "=" int levels

@@ -299,6 +299,9 @@ class Verifier {
     const Expr& index = kernel_->exprs[size_t(s.index)];
     if (index.dtype != DType::I64 || index.inner != value.inner)
       report("the index of a scatter is i64 and in the place of its value");
+    if (s.order >= 0 && (!below(s.order, kernel_->exprs.size()) || !value.inner ||
+                         kernel_->exprs[size_t(s.order)].dtype != DType::I64))
+      report("the order of a scatter is i64 and of its elements");
     verify_reach(s.map, s.buffer, s.stride, s.extent);
   }
 

@@ -3,6 +3,7 @@
 #include "compiler/lower_contract.h"
 #include "compiler/lower_grid.h"
 #include "compiler/lower_rows.h"
+#include "compiler/lower_scatter.h"
 #include "compiler/lower_thin.h"
 #include "compiler/lower_tiles.h"
 #include "compiler/lower_transpose.h"
@@ -21,6 +22,7 @@ LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Ta
     if (!gpu && worth_blocking(kernel)) return lower_contract(kernel, program, target);
   }
   if (!gpu) return lower_rows(kernel, program, target);
+  if (is_sorted_scatter(kernel)) return lower_scatter(kernel, program, target);
   if (const auto plan = plan_transpose(kernel, program))
     return lower_transpose(kernel, program, target, *plan);
   return lower_grid(kernel, program, target);

@@ -189,13 +189,23 @@ Ref KernelWriter::checked_index(Scope& scope, std::string_view op, int32_t index
   return index;
 }
 
+// Whether steps of so many elements leave the places where a GPU reads whole vectors.
+bool KernelWriter::moves_off_vectors(const Scope& scope, int64_t stride) const {
+  return b_.target().compute > 0 && stride % scope.lanes != 0;
+}
+
+// A position for each lane.
+Ref KernelWriter::in_lanes(const Scope& scope, const Place& at) {
+  return b_.lanes(at.position) == 1 ? b_.ramp(at.position, scope.lanes) : at.position;
+}
+
 Ref KernelWriter::evaluate_gather(Scope& scope, const Expr& expr, int32_t which) {
   Ref inside;
   const Ref index = checked_index(scope, "gather", expr.operands[0], expr.extent, which, &inside);
   Place at = place(scope, *expr.map, "gather", which);
   const Ref moved = b_.mul(index, integer("gather stride", which, expr.stride));
-  if (b_.lanes(index) > 1 && b_.lanes(at.position) == 1 && at.vector_stride == 1)
-    at.position = b_.ramp(at.position, scope.lanes);
+  if (at.vector_stride == 1 && (b_.lanes(index) > 1 || moves_off_vectors(scope, expr.stride)))
+    at.position = in_lanes(scope, at), at.vector_stride = 0;
   at.position = b_.add(at.position, moved);
   Ref& mask = b_.lanes(inside) > 1 ? at.vector_mask : at.scalar_mask;
   mask = both(mask, inside);
@@ -274,27 +284,32 @@ Ref KernelWriter::evaluate(Scope& scope, int32_t which) {
   return value;
 }
 
+Ref KernelWriter::scatter_position(Scope& scope, const KernelStore& store, Ref* mask) {
+  const int64_t which = &store - kernel_.stores.data();
+  Place at = place(scope, ir::ViewMap(store.map), "store", which);
+  Ref inside;
+  const Ref index = checked_index(scope, "scatter", store.index, store.extent, which, &inside);
+  *mask = both(scope.mask, inside);
+  if (b_.lanes(index) > 1 || moves_off_vectors(scope, store.stride))
+    at.position = in_lanes(scope, at);
+  return b_.add(at.position, b_.mul(index, integer("scatter stride", which, store.stride)));
+}
+
 void KernelWriter::store(Scope& scope, const KernelStore& store) {
   const DType dtype = program_.buffers[size_t(store.buffer)].dtype;
   const int32_t to = buffer(store.buffer);
   const int64_t which = &store - kernel_.stores.data();
   Ref value = evaluate(scope, store.value);
-  Place at = place(scope, ir::ViewMap(store.map), "store", which);
-  Ref mask = scope.mask;
   if (store.index < 0) {
+    const Place at = place(scope, ir::ViewMap(store.map), "store", which);
     const bool spread = b_.lanes(at.position) == 1;
     CERMET_CHECK(scope.lanes == 1 || !spread || at.vector_stride == 1,
                  "kernel {}: lanes of store {} share a position", kernel_.name, which);
     value = b_.splat(value, scope.lanes);
-    return store_held(to, dtype, at.position, value, mask);
+    return store_held(to, dtype, at.position, value, scope.mask);
   }
-  Ref inside;
-  const Ref index = checked_index(scope, "scatter", store.index, store.extent, which, &inside);
-  if (b_.lanes(index) > 1 && b_.lanes(at.position) == 1)
-    at.position = b_.ramp(at.position, scope.lanes);
-  const Ref position =
-      b_.add(at.position, b_.mul(index, integer("scatter stride", which, store.stride)));
-  mask = both(mask, inside);
+  Ref mask;
+  const Ref position = scatter_position(scope, store, &mask);
   value = b_.splat(value, scope.lanes);
   if (store.combine != ir::Combine::Set) {
     const Ref old = load_held(to, dtype, position, scope.lanes, mask);

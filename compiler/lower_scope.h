@@ -58,6 +58,10 @@ class KernelWriter {
   // Stores a value at the store's place; scatter stores combine.
   void store(Scope& scope, const KernelStore& store);
 
+  // Where a scatter store goes: an index out of range is reported, and masked in *mask, into which
+  // the scope's own mask goes too.
+  loops::Ref scatter_position(Scope& scope, const KernelStore& store, loops::Ref* mask);
+
   // The kernel's argument for a buffer of the program.
   int32_t buffer(int32_t program_buffer);
   int32_t scratch_buffer(DType dtype, loops::Ref byte_offset);
@@ -80,6 +84,8 @@ class KernelWriter {
   };
   Place place(Scope& scope, const ir::ViewMap& map, std::string_view role, int64_t which);
   loops::Ref load(Scope& scope, int32_t program_buffer, Place place);
+  bool moves_off_vectors(const Scope& scope, int64_t stride) const;
+  loops::Ref in_lanes(const Scope& scope, const Place& at);
   loops::Ref evaluate_gather(Scope& scope, const Expr& expr, int32_t which);
   loops::Ref evaluate_map(Scope& scope, const Expr& expr);
   loops::Ref checked_index(Scope& scope, std::string_view op, int32_t index_expr, int64_t extent,

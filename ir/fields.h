@@ -17,6 +17,10 @@ class Fields {
   Fields(Scanner& scanner, const Token& op);
 
   int64_t integer(std::string_view name) { return need(name, Kind::Int, "1").number; }
+  int64_t integer_or(std::string_view name, int64_t otherwise) {
+    const Field* field = find(name, Kind::Int, "1");
+    return field != nullptr ? field->number : otherwise;
+  }
   Dims list(std::string_view name) { return need(name, Kind::List, "[1,2]").list; }
   bool flag(std::string_view name) { return find(name, Kind::Flag, name) != nullptr; }
   std::string_view word(std::string_view name, std::string_view example) {

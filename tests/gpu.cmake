@@ -41,6 +41,7 @@ cermet_test(test_cuda
   compiler/cuda_product_test.cpp
   compiler/cuda_run_test.cpp
   compiler/cuda_scan_test.cpp
+  compiler/cuda_scatter_test.cpp
   compiler/cuda_thin_test.cpp
   compiler/cuda_transpose_test.cpp
   compiler/run_ptx.cpp

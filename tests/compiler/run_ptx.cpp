@@ -8,9 +8,9 @@
 
 #include "compiler/cuda/nvrtc.h"
 #include "compiler/cuda/print.h"
+#include "compiler/cuda/sort.h"
 #include "compiler/loops_text.h"
 #include "compiler/program.h"
-#include "ir/check.h"
 #include "ir/interpreter.h"
 #include "support/run_compiled.h"
 
@@ -83,6 +83,44 @@ void launch(const LoweredKernel& kernel, int compute, std::span<const uint64_t> 
   if (!report.clean()) run.violations += kernel.function.name + ":\n" + report.text();
 }
 
+void launch_sort(const compiler::Program& program, const compiler::Program::Launch& sort,
+                 int compute, std::span<const uint64_t> buffers, uint64_t seed, Arena& arena,
+                 PtxRun& run) {
+  const int64_t total = sort.rows * sort.columns, threads = compiler::cuda_sort_threads;
+  if (total == 0) return;
+  compiler::CudaOptions cuda;
+  cuda.arch.number = compute;
+  cuda.cubin = false;
+  const DType dtype = program.buffers[size_t(sort.kernel.buffers[0])].dtype;
+  const auto module = ptxsim::Module::parse(
+      compiler::compile_cuda(compiler::print_cuda_sort(dtype, sort.descending, "k0"), cuda).ptx);
+  ptxsim::LaunchShape shape;
+  shape.grid.x = uint32_t((total + threads - 1) / threads);
+  shape.block.x = uint32_t(threads);
+  ptxsim::Options options;
+  options.seed = seed;
+  options.compute_capability = compute;
+  int64_t passes = 1;
+  while ((int64_t(1) << passes) < sort.columns) ++passes;
+  const uint64_t result = buffers[size_t(sort.kernel.buffers[1])];
+  const uint64_t other = arena.add(size_t(total) * 8, "sort");
+  uint64_t from = 0;
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const uint64_t to = (passes - pass) % 2 == 1 ? result : other;
+    const uint64_t arguments[] = {buffers[size_t(sort.kernel.buffers[0])],
+                                  from,
+                                  to,
+                                  uint64_t(sort.columns),
+                                  uint64_t(1) << pass,
+                                  uint64_t(total)};
+    const ptxsim::Report report =
+        ptxsim::launch(*module, module->kernels().at(0), shape, std::as_bytes(std::span(arguments)),
+                       arena.memory, options);
+    if (!report.clean()) run.violations += "sort:\n" + report.text();
+    from = to;
+  }
+}
+
 }  // namespace
 
 PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute,
@@ -113,7 +151,10 @@ PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters
   int64_t error[2] = {0, 0};
   const uint64_t cell = arena.add(std::as_bytes(std::span(error)), "error cell");
   for (const auto& l : program.launches) {
-    CERMET_CHECK(l.kind == compiler::Kernel::Kind::Fused, "a sort is no kernel yet");
+    if (l.kind == compiler::Kernel::Kind::Sort) {
+      launch_sort(program, l, compute, buffers, seed, arena, run);
+      continue;
+    }
     launch(l.kernel, compute, buffers, cell, seed, arena, run);
     std::memcpy(error, reinterpret_cast<const void*>(cell), sizeof(error));
     if (error[0] != 0 && run.report.empty())
