@@ -1,10 +1,9 @@
 // Kernels at the limits of a GPU: many buffers, many live values, much shared memory.
 
-#include "compiler/cuda/nvrtc.h"
-#include "compiler/cuda/print.h"
 #include "compiler/run_ptx.h"
 #include "ir/build.h"
 #include "support/cuda.h"
+#include "support/machine_code.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -17,24 +16,11 @@ Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
   return parameter(slot, dtype, shape);
 }
 
-// All kernels of a graph, for an architecture: no spills, no local memory, and shared memory that
-// every GPU has.
+// All kernels of a graph: good machine code, and shared memory that every GPU has.
 void check_resources(const Graph& graph, int compute) {
   const auto program = compiler::compile(graph, compiler::cuda_target(compute));
-  for (const auto& launch : program.launches) {
-    CHECK(launch.kernel.scratch_bytes <= 48 << 10);
-    const compiler::loops::Function* const unit[] = {&launch.kernel.function};
-    const auto object =
-        compiler::compile_cuda(compiler::print_cuda_unit(unit), {.arch = {compute}});
-    INFO(launch.kernel.function.name << " for sm_" << compute);
-    CHECK(object.log == "");
-    for (const compiler::CudaResources& kernel : object.kernels) {
-      UNSCOPED_INFO(kernel.registers << " registers");
-      CHECK(kernel.stack_bytes == 0);
-      CHECK(kernel.spill_store_bytes == 0);
-      CHECK(kernel.spill_load_bytes == 0);
-    }
-  }
+  for (const auto& launch : program.launches) CHECK(launch.kernel.scratch_bytes <= 48 << 10);
+  check_machine_code(program, compute);
 }
 
 // Many values of each element, all of which are needed until the sums of all are known.

@@ -1,12 +1,11 @@
 // Scans on GPUs: by teams of threads along rows, one thread a column, and in chunks.
 
-#include "compiler/cuda/nvrtc.h"
-#include "compiler/cuda/print.h"
 #include "compiler/run_ptx.h"
 #include "compiler/split_scans.h"
 #include "ir/build.h"
 #include "ir/interpreter.h"
 #include "support/cuda.h"
+#include "support/machine_code.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -109,19 +108,14 @@ TEST_CASE("cuda scan: what has rows enough is not divided") {
 
 TEST_CASE("cuda scan: teams need no spills on any architecture") {
   CERMET_NEEDS_NVRTC();
-  for (const int compute : {75, 80, 86, 89, 90, 120})
+  for (const int compute : architectures)
     for (const DType dtype : {DType::F32, DType::F16, DType::I64}) {
       if (compute != 90 && dtype != DType::F32) continue;
       INFO("sm_" << compute << " " << name(dtype));
       const Graph graph = graph_over({scan(Combine::Sum, param(0, {4096, 4096}, dtype), 1, true)});
       const auto program = compiler::compile(graph, compiler::cuda_target(compute));
       REQUIRE(program.launches.size() == 1);
-      const compiler::loops::Function* const unit[] = {&program.launches[0].kernel.function};
-      const auto object =
-          compiler::compile_cuda(compiler::print_cuda_unit(unit), {.arch = {compute}});
-      CHECK(object.log == "");
-      CHECK(object.kernels.at(0).stack_bytes == 0);
-      CHECK(object.kernels.at(0).spill_store_bytes == 0);
+      const compiler::CudaObject object = check_machine_code(program, compute);
       CHECK(object.kernels.at(0).registers <= 64);
     }
 }

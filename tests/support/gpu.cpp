@@ -43,6 +43,12 @@ void use_fake(const std::string& description) {
 bool on_gpu() { return !named_gpu().empty(); }
 bool on_real_gpu() { return named_gpu() == "real"; }
 
+std::string gpu_schedule() {
+  const std::string named = named_gpu();
+  const size_t space = named.find(' ');
+  return space == std::string::npos ? "" : named.substr(space + 1);
+}
+
 void use_gpu(const char* unless_named) {
   static std::once_flag once;
   std::call_once(once, [&] {

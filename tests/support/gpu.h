@@ -10,6 +10,8 @@
 // where). A fake GPU counts what kernels and programs do wrong, and a test program in which
 // something is left of that when it ends has failed.
 
+#include <string>
+
 #include "fakecuda/fakecuda.h"
 
 namespace cermet::test {
@@ -17,6 +19,7 @@ namespace cermet::test {
 // Whether the variable is set: tests of what can run anywhere then run on a GPU.
 bool on_gpu();
 bool on_real_gpu();
+std::string gpu_schedule();  // "lazy"; empty if there is none
 
 // Lets the runtime use that GPU, the fake one described here if the variable is not set: kernels as
 // PTX, every buffer an allocation of its own. NVRTC is nine tenths of what these tests cost, so
