@@ -231,3 +231,25 @@ TEST_CASE("cuda: the example program trains on a GPU", "[program]") {
     CHECK(outcome.output.find("fakecuda") == std::string::npos);  // says nothing was wrong
   }
 }
+
+TEST_CASE("cuda: products are TF32 and arithmetic is fast only while that is set") {
+  CERMET_NEEDS_NVRTC();
+  const int64_t n = 64;
+  // 1 + 2^-12 is 1 in TF32; its square and a sum need two roundings, or one.
+  const ct::Tensor x = ct::tensor(Floats(size_t(n * n), 1 + 0x1p-12f), {n, n}).cuda();
+  const ct::Tensor y = ct::tensor(Floats(size_t(n * n), -1 - 0x1p-11f), {n, n}).cuda();
+  const auto product = [&] { return ct::matmul(x, x).cpu().to_vector<float>()[5]; };
+  const auto chain = [&] { return (x * x + y).cpu().to_vector<float>()[5]; };
+  const float exact = n + float(n) * 0x1p-11f;
+  for (int round = 0; round < 2; ++round) {
+    CHECK(std::abs(product() - exact) < 1e-4f);
+    CHECK(chain() == 0);
+    ct::set_float32_matmul_precision("high");
+    ct::set_fast_math(true);
+    CHECK(product() == float(n));
+    CHECK(chain() == 0x1p-24f);
+    ct::set_float32_matmul_precision("highest");
+    ct::set_fast_math(false);
+  }
+  expect_clean_gpu();
+}
