@@ -50,7 +50,9 @@ void lay_along_wide(const KernelProgram& program, const Kernel& kernel, ThinPlan
   while (plan.lanes > 1 && plan.lanes * plan.thin.extent > most_sums) plan.lanes /= 2;
   plan.wide_per_thread = plan.lanes;
   plan.team_warps = ThinPlan::warps;
-  plan.terms = plan.inner % loads_together == 0 ? loads_together : 1;
+  // There is about one block for a multiprocessor, so each thread has to ask for much at once.
+  plan.terms = plan.thin.extent <= 8 ? 2 * loads_together : loads_together;
+  while (plan.inner % plan.terms != 0) plan.terms /= 2;
   const Expr* load = main_load(kernel, program, plan.wide.expr);
   const int64_t bytes =
       plan.lanes * int64_t(load ? size_of(program.buffers[size_t(load->buffer)].dtype) : 4);

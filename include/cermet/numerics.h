@@ -29,9 +29,9 @@ std::string_view float32_matmul_precision();
 //     are approximations: each adds a relative error of up to 2^-20 (exp of |x| > 16: |x| 2^-23),
 //     log of numbers near 1, sigmoid and tanh an absolute one of 2^-20, and numbers below 2^-126
 //     count as zero, as do quotients by 2^126 and more.
-// Infinities and NaN are what they are otherwise, but for quotients by numbers below 2^-126. What
-// is computed twice, fused with two of its users, is computed alike. Results still do not depend on
-// the number of threads. Off by default.
+// Infinities and NaN are what they are otherwise, but for quotients by numbers below 2^-126 or of
+// 2^126 and more. What is computed twice, fused with two of its users, is computed alike. Results
+// still do not depend on the number of threads. Off by default.
 void set_fast_math(bool on);
 bool fast_math();
 

@@ -95,7 +95,7 @@ TEST_CASE("cuda contract: tf32 tiles and thin products do not spill") {
         const Assembled thin = assembled(dot(param(0, {1, rows, k}, dtype), w), compute);
         INFO(thin.census.text());
         CHECK(thin.census["LDG.128"] >= 4);
-        CHECK(thin.resources.registers <= 168);
+        CHECK(thin.resources.registers <= 200);
       }
     }
 }

@@ -75,3 +75,26 @@ TEST_CASE(
   const Value large = parameter(0, DType::F32, {1, 16, 30, 18, 20});
   CHECK(parts(large, w, conv(large, w, Dims{1, 1}, Dims{1, 1})) == 15);
 }
+
+TEST_CASE("split_reductions: for a GPU, products are done in as many parts as fill it") {
+  const compiler::Target gpu = compiler::cuda_target(90);
+  // How many parts, and of which dtype they are.
+  const auto parts = [&](DType dtype, int64_t m, int64_t k,
+                         int64_t n) -> std::pair<int64_t, DType> {
+    const Value product = dot(parameter(0, dtype, {1, m, k}), parameter(1, dtype, {1, k, n}));
+    const Graph after = compiler::split_reductions({{}, {product}}, gpu);
+    for (const ir::Node* node : ir::topological_order(after.results))
+      if (node->op == ir::Op::Dot) return {node->shape[0], node->dtype};
+    return {0, dtype};
+  };
+  CHECK(parts(DType::F32, 64, 65536, 64) == std::pair<int64_t, DType>(256, DType::F32));
+  CHECK(parts(DType::BF16, 64, 65536, 64) == std::pair<int64_t, DType>(256, DType::F32));
+  CHECK(parts(DType::F64, 4, 8192, 64) == std::pair<int64_t, DType>(32, DType::F64));
+  CHECK(parts(DType::F32, 512, 8192, 512).first == 4);
+  // There are tiles enough, the sum is short, the parts would be most of the traffic, or none fit.
+  CHECK(parts(DType::F32, 4096, 4096, 4096).first == 1);
+  CHECK(parts(DType::BF16, 8, 4096, 4096) == std::pair<int64_t, DType>(1, DType::BF16));
+  CHECK(parts(DType::F32, 64, 1024, 64).first == 1);
+  CHECK(parts(DType::F32, 64, 65537, 64).first == 1);
+  CHECK(parts(DType::I32, 64, 65536, 64).first == 1);
+}
