@@ -13,6 +13,7 @@
 #include "ir/interpreter.h"
 #include "ir/text.h"
 #include "support/catch.h"
+#include "support/repeats.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -21,19 +22,7 @@ using namespace cermet::test;
 
 namespace {
 
-// Sanitizers take ten times as long.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CERMET_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CERMET_SANITIZED
-#endif
-#endif
-#ifdef CERMET_SANITIZED
-constexpr int64_t million = 50000;
-#else
-constexpr int64_t million = 1000000;
-#endif
+constexpr int64_t million = repeats(1000000);
 
 const std::vector<HostArray> arrays = {HostArray::of<float>({4}, {1, 2, -1, 0}),
                                        HostArray::of<float>({4}, {0.5, 0.25, 0.5, 0.75})};

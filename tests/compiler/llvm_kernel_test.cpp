@@ -14,12 +14,7 @@
 #include "support/catch.h"
 #include "support/kernels.h"
 #include "support/message.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
-#define __SANITIZE_ADDRESS__
-#endif
-#endif
+#include "support/repeats.h"
 
 using Catch::Matchers::ContainsSubstring;
 using cermet::DType;
@@ -426,7 +421,7 @@ TEST_CASE("llvm kernel: what cannot be compiled is an InternalError that says wh
   CHECK(message(good, host).empty());
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
+#if !CERMET_SANITIZED
 // Not where leaks are counted: what LLVM holds when it gives up stays behind.
 TEST_CASE(
     "llvm kernel: a fatal error inside LLVM is an InternalError, and the next compile works") {

@@ -17,6 +17,7 @@
 
 #include "support/catch.h"
 #include "support/host_builder.h"
+#include "support/repeats.h"
 
 namespace cermet::test {
 namespace {
@@ -25,13 +26,6 @@ namespace vm = compiler::vecmath;
 using Value = HostBuilder::Value;
 constexpr int lanes = HostBuilder::lanes;
 constexpr double max_ulp = 2;
-// Sanitizers make these loops an order of magnitude slower, and find in few values what they can
-// find.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int slower = 10;
-#else
-constexpr int slower = 1;
-#endif
 
 // Legend: name, reference in any wider type, interval of special interest.
 struct Unary {
@@ -159,7 +153,7 @@ std::vector<T> random_values(const Unary& f, int count, uint64_t seed) {
 
 int64_t stride() {
   const char* text = std::getenv("CERMET_VECMATH_STRIDE");
-  return text ? std::max(1, std::atoi(text)) : 8009 * slower;
+  return text ? std::max(1, std::atoi(text)) : sanitized ? 80021 : 8009;
 }
 
 void require_accurate(const char* name, const char* type, bool fused, const Worst& worst) {
@@ -177,7 +171,7 @@ TEST_CASE("vecmath: functions of one f32 are within two ulp of double, with exac
       HostBuilder b(fused);
       Worst worst;
       check<float, double>(b, f, f.reference, special_values<float>(), worst);
-      check<float, double>(b, f, f.reference, random_values<float>(f, 20000 / slower, 1), worst);
+      check<float, double>(b, f, f.reference, random_values<float>(f, repeats(20000), 1), worst);
       std::vector<float> inputs;
       for (int64_t bits = 0; bits <= 0xffffffff; bits += stride()) {
         inputs.push_back(std::bit_cast<float>(uint32_t(bits)));
@@ -198,7 +192,7 @@ TEST_CASE(
       Worst worst;
       check<double, long double>(b, f, f.reference_wide, special_values<double>(), worst);
       check<double, long double>(b, f, f.reference_wide,
-                                 random_values<double>(f, 60000 / slower, 2), worst);
+                                 random_values<double>(f, int(repeats(60000)), 2), worst);
       require_accurate(f.name, "f64", fused, worst);
     }
 }
@@ -300,8 +294,8 @@ void check(const Binary& f, Wide (*reference)(Wide, Wide),
 }
 
 TEST_CASE("vecmath: functions of two floats are within two ulp, with C's special values") {
-  const auto f32 = random_pairs<float>(60000 / slower, 3);
-  const auto f64 = random_pairs<double>(60000 / slower, 4);
+  const auto f32 = random_pairs<float>(int(repeats(60000)), 3);
+  const auto f64 = random_pairs<double>(int(repeats(60000)), 4);
   for (const Binary& f : binary_functions) {
     check<float, double>(f, f.reference, f32);
     check<double, long double>(f, f.reference_wide, f64);
@@ -310,8 +304,9 @@ TEST_CASE("vecmath: functions of two floats are within two ulp, with C's special
 
 TEST_CASE("vecmath: fmod is exact") {
   const Binary fmod = BINARY(fmod, return std::fmod(x, y));
-  check<float, double>(fmod, fmod.reference, random_pairs<float>(60000 / slower, 5), 0);
-  check<double, long double>(fmod, fmod.reference_wide, random_pairs<double>(60000 / slower, 6), 0);
+  check<float, double>(fmod, fmod.reference, random_pairs<float>(int(repeats(60000)), 5), 0);
+  check<double, long double>(fmod, fmod.reference_wide,
+                             random_pairs<double>(int(repeats(60000)), 6), 0);
 }
 
 TEST_CASE("vecmath: the helpers of kernels are within two ulp for arguments of any size") {
@@ -319,7 +314,7 @@ TEST_CASE("vecmath: the helpers of kernels are within two ulp for arguments of a
   // The f64 nearest to a multiple of pi/2 (Muller, Elementary Functions, 3rd edition, chapter 11).
   inputs.push_back(0x1.6ac5b262ca1ffp849);
   std::mt19937_64 random(7);
-  for (int i = 0; i < 20000 / slower; ++i)
+  for (int i = 0; i < repeats(20000); ++i)
     inputs.push_back(std::bit_cast<double>(uint64_t(random())));
   const auto worst = [&](compiler::loops::Helper helper, long double (*reference)(long double)) {
     const auto function = reinterpret_cast<double (*)(double)>(

@@ -12,6 +12,7 @@
 #include "ir/verify.h"
 #include "support/catch.h"
 #include "support/message.h"
+#include "support/repeats.h"
 
 using namespace cermet;
 using namespace cermet::ir;
@@ -447,7 +448,7 @@ TEST_CASE("text: broken and hostile text never does more than throw Error") {
 TEST_CASE("text: a million nodes print and parse without recursion") {
   Value x = input(0, {4});
   const Value first = x;
-  for (int i = 0; i < 500000; ++i) x = sin(x) + first;
+  for (int i = 0; i < cermet::test::repeats(500000); ++i) x = sin(x) + first;
   const Graph g{{first}, {x}};
   const std::string text = print(g);
   const Graph again = parse(text);
