@@ -360,9 +360,10 @@ TEST_CASE("vecmath: all 65536 halves become f32 as in cermet/half.h") {
 
 TEST_CASE("vecmath: f32 become halves as in cermet/half.h, ties and denormals and NaN included") {
   std::vector<float> inputs = special_values<float>();
-  for (int64_t bits = 0; bits <= 0xffffffff; bits += 509)
+  for (int64_t bits = 0; bits <= 0xffffffff; bits += sanitized ? 5003 : 509)
     inputs.push_back(std::bit_cast<float>(uint32_t(bits)));
-  for (int64_t half = 0; half < 65536; ++half)  // every tie between two halves, and its neighbours
+  // Ties between neighbouring halves, and what is next to them.
+  for (int64_t half = 0; half < 65536; half += sanitized ? 11 : 1)
     for (int64_t near : {-1, 0, 1}) {
       inputs.push_back(std::bit_cast<float>(uint32_t((half << 16) + 0x8000 + near)));
       inputs.push_back(std::bit_cast<float>(uint32_t(
