@@ -22,6 +22,27 @@ std::vector<int32_t> invariants_below(const Kernel& kernel, int32_t root) {
   return out;
 }
 
+// Whether the inner axes are one axis for everything below an operand: then their index needs not
+// be taken apart. So it is for the weights of a convolution, whose image divides by the window.
+bool inner_is_flat(const Kernel& kernel, const std::vector<int64_t>& axes, int32_t root) {
+  std::vector<bool> below(kernel.exprs.size(), false);
+  below[size_t(root)] = true;
+  for (int32_t i = root; i >= 0; --i) {
+    const Expr& e = kernel.exprs[size_t(i)];
+    if (!below[size_t(i)] || !e.inner) continue;
+    for (int32_t operand : e.operands) below[size_t(operand)] = true;
+    if (!e.map) continue;
+    const ir::StridedMap& m = e.map->levels()[0];
+    for (size_t a = 0; a < axes.size(); ++a) {
+      const auto d = size_t(axes[a]);
+      if (m.begin[d] != 0 || m.end[d] != m.shape[d]) return false;
+      if (a == 0) continue;
+      if (m.strides[size_t(axes[a - 1])] != m.strides[d] * m.shape[d]) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 void spread_index(KernelWriter& w, Scope& scope, const std::vector<int64_t>& axes, Ref number,
@@ -37,7 +58,11 @@ void spread_index(KernelWriter& w, Scope& scope, const std::vector<int64_t>& axe
 
 TileLoads::TileLoads(KernelWriter& w, const TilePlan& plan, const TileSide& side,
                      const std::vector<Ref>& at, Ref first)
-    : w_(w), b_(w.builder()), plan_(plan), side_(side) {
+    : w_(w),
+      b_(w.builder()),
+      plan_(plan),
+      side_(side),
+      flat_(inner_is_flat(w.kernel(), plan.groups.inner, side.expr)) {
   shared_ = w_.scratch_buffer(plan.shared_dtype, b_.index(side.shared_offset));
   const int64_t vectors = side.tile * plan.depth / side.lanes, threads = plan.threads();
   for (int64_t v = 0; v < vectors; v += threads) {
@@ -71,7 +96,12 @@ void TileLoads::add_slot(Ref number, Ref exists, const std::vector<Ref>& at, Ref
 Scope TileLoads::scope_at(const Slot& slot, Ref k, Ref exists) {
   Scope scope = slot.scope;
   const Ref here = b_.add(k, slot.k);
-  spread_index(w_, scope, plan_.groups.inner, here, true);
+  if (flat_) {
+    for (int64_t axis : plan_.groups.inner) scope.index[size_t(axis)] = b_.index(0);
+    scope.index[size_t(plan_.groups.inner.back())] = here;
+  } else {
+    spread_index(w_, scope, plan_.groups.inner, here, true);
+  }
   scope.mask = w_.both(scope.mask, exists);
   if (plan_.inner % plan_.depth != 0)
     scope.mask = w_.both(scope.mask, b_.lt(here, w_.integer("terms", 0, plan_.inner)));

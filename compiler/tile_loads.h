@@ -46,6 +46,7 @@ class TileLoads {
   loops::Builder& b_;
   const TilePlan& plan_;
   const TileSide& side_;
+  const bool flat_;  // the inner axes are one
   int32_t shared_ = -1;
   std::vector<Slot> slots_;
 };

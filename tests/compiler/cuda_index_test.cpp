@@ -229,3 +229,30 @@ TEST_CASE("cuda index: nothing is launched for results without elements") {
     for (const auto& launch : program.launches) CHECK(launch.kernel.range == 0);
   }
 }
+
+TEST_CASE("cuda index: the loop of a padded convolution divides by literals, for the image alone") {
+  const Value x = pad(pad(param(0, {1, 8, 16, 30, 30}), 3, 1, 1), 4, 1, 1);
+  const Value w = param(1, {1, 32, 16, 3, 3});
+  const Graph graph = test::graph_over({conv(x, w, Dims{1, 1}, Dims{1, 1})});
+  const auto program = compiler::compile(graph, compiler::cuda_target(90));
+  REQUIRE(program.launches.size() == 2);  // the padded image is written out first
+  const Function& f = program.launches[1].kernel.function;
+  const auto divides = [](const Instruction& i) {
+    return i.op == Opcode::Div || i.op == Opcode::Rem;
+  };
+  for (const Instruction& loop : f.instructions) {
+    if (loop.op != Opcode::For) continue;
+    int loads = 0, divisions = 0, by_literals = 0;
+    for (Ref r : f.blocks[size_t(loop.block)].instructions) {
+      const Instruction& i = f.instructions[size_t(r.id)];
+      loads += i.op == Opcode::Load && f.buffers[size_t(i.imm)].kind == Buffer::Kind::Argument;
+      if (!divides(i)) continue;
+      ++divisions;
+      by_literals += f.instructions[size_t(i.operands[1].id)].op == Opcode::Constant;
+    }
+    if (loads == 0) continue;  // the epilogue
+    CHECK(divisions > 0);
+    CHECK(divisions == by_literals);
+    CHECK(divisions <= 2 * loads + 1);  // four for the image, none for the weights
+  }
+}

@@ -131,3 +131,14 @@ TEST_CASE("cuda scatter: gathers of whole vectors stay inside of what a GPU may 
   const Value index = expand(reshape(param(1, {200}, DType::I64), Shape{200, 1}), Shape{200, 4});
   check_scatter(gather(part, index, 0) + param(2, {200, 4}), {200}, 30, {}, 301);
 }
+
+TEST_CASE("cuda scatter: gathered rows are read and written in whole sectors") {
+  CERMET_NEEDS_NVRTC();
+  const Value index = expand(reshape(param(1, {500}, DType::I64), Shape{500, 1}), Shape{500, 64});
+  const PtxRun run = check_scatter(gather(param(0, {90, 64}), index, 0), {500}, 90, {}, 302);
+  CHECK(run.launches == 1);
+  const uint64_t rows = 500 * 64 / 8;
+  CHECK(run.counters.global_store_sectors == rows);
+  // Two rows to a warp: the sectors of their indices come on top.
+  CHECK(run.counters.global_load_sectors <= rows + 500);
+}
