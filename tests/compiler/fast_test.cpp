@@ -1,11 +1,15 @@
-// Fast numerics on CPUs: which instructions are saved, and what stays as it is.
+// Fast numerics, mostly on CPUs: which instructions are saved, and what stays as it is.
 
 #include "compiler/fuse.h"
 #include "compiler/kernels_text.h"
 #include "compiler/kernels_verify.h"
+#include "compiler/loops_text.h"
+#include "compiler/loops_verify.h"
+#include "compiler/program.h"
 #include "compiler/stages/stages.h"
 #include "ir/build.h"
 #include "support/catch.h"
+#include "support/random_graph.h"
 
 using namespace cermet;
 using namespace cermet::ir;
@@ -91,4 +95,25 @@ TEST_CASE("fast: bf16 is not rounded between the operations of a kernel") {
   const Value& y = in[1];
   const Graph chain = graph_of(in, {maximum((x + y) * (x - y) * x, y) * y});
   CHECK(3 * count(chain, true, "v") < 2 * count(chain, false, "v"));
+}
+
+TEST_CASE("fast: the loops of any graph are valid on every kind of target") {
+  test::RandomGraphOptions options;
+  options.dtypes = {DType::F32, DType::F16, DType::BF16, DType::F64, DType::I32};
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    const test::RandomGraph random = test::random_graph(seed, options);
+    INFO(test::describe(random));
+    for (const char* name : {"x86-64-v2", "x86-64-v4", "sm_75", "sm_90"}) {
+      Target target = compiler::target(name);
+      target.numerics = {.fast = true, .tf32 = true};
+      CHECK(compiler::verify_kernels(compiler::fuse(random.graph, target)).empty());
+      for (const auto& launch : compiler::compile(random.graph, target).launches) {
+        if (launch.kind != compiler::Kernel::Kind::Fused) continue;
+        const auto& loops = launch.kernel.function;
+        CHECK(compiler::loops::verify_loops(loops).empty());
+        const std::string text = compiler::loops::print(loops);
+        CHECK(compiler::loops::print(compiler::loops::parse(text)) == text);
+      }
+    }
+  }
 }
