@@ -12,6 +12,7 @@
 #include "compiler/loops_text.h"
 #include "compiler/program.h"
 #include "ir/interpreter.h"
+#include "support/catch.h"
 #include "support/run_compiled.h"
 
 namespace cermet::test {
