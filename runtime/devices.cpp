@@ -13,6 +13,7 @@ namespace cermet::runtime {
 namespace {
 
 int place_of(const Device& device) {
+  require_device(device);
   return device.kind == Device::Kind::Cpu ? 0 : 1 + device.index;
 }
 
@@ -66,6 +67,10 @@ std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes,
 
 Device device_of(const ir::Node& node) {
   return node.place <= 0 ? Device() : Device{Device::Kind::Cuda, node.place - 1};
+}
+
+void require_device(const Device& device) {
+  if (device.kind == Device::Kind::Cuda) gpu_engine(device.index);
 }
 
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {

@@ -14,6 +14,8 @@
 namespace cermet::runtime {
 
 Device device_of(const ir::Node& node);  // the CPU for what can be computed anywhere
+// Throws Error if there is no such GPU, DeviceError without a driver.
+void require_device(const Device& device);
 
 // Computes the roots, those of one device as one program there. Result i has the elements of root
 // i, row-major.

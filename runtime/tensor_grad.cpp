@@ -83,6 +83,11 @@ void Tensor::set_grad(const Tensor& grad, SourceLocation where) {
       throw Error(fmt::format("set_grad: {} is no gradient of {}",
                               ir::type_string(grad.dtype(), grad.shape()),
                               ir::type_string(dtype(), shape())));
+    if (grad.defined() && grad.device() != device())
+      throw Error(
+          fmt::format("set_grad: the tensor and its gradient are on different devices, {} "
+                      "and {}",
+                      cermet::to_string(device()), cermet::to_string(grad.device())));
     gradient->set(grad);
   });
 }

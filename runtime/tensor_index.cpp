@@ -310,6 +310,9 @@ Tensor masked_select(const Tensor& x, const Tensor& mask, SourceLocation where) 
       throw Error(fmt::format("masked_select: {} and the mask {} do not broadcast",
                               ir::type_string(x.dtype(), x.shape()),
                               ir::type_string(mask.dtype(), mask.shape())));
+    if (x.dim() > 0 && mask.dim() > 0 && x.device() != mask.device())
+      throw Error(fmt::format("masked_select: the operands are on different devices, {} and {}",
+                              to_string(x.device()), to_string(mask.device())));
     return std::pair{x.expand(*shape, where), mask.expand(*shape, where)};
   });
   return shown.index({by}, where);

@@ -253,7 +253,11 @@ Tensor Tensor::to(DType type, SourceLocation where) const {
 }
 Tensor Tensor::to(const Device& device, SourceLocation where) const {
   // Computing the elements may throw what is no mistake of this call.
-  if (called("to", where, [&] { return this->device(where) == device; })) return *this;
+  const bool is_there = called("to", where, [&] {
+    runtime::require_device(device);
+    return this->device(where) == device;
+  });
+  if (is_there) return *this;
   return runtime::located(
       where, [&] { return runtime::make_tensor(runtime::value_on(value_of(*this), device)); });
 }

@@ -53,6 +53,7 @@ cermet_test(test_cuda_api
   LIBRARIES cermet
   SOURCES
   api/cuda_test.cpp
+  api/devices_test.cpp
 )
 add_dependencies(test_cuda_api fakecuda cermet_llvm mnist)
 if(CERMET_CUDA_INCLUDE)
