@@ -7,8 +7,10 @@
 #include <set>
 
 #include "compiler/program.h"
+#include "compiler/run_ptx.h"
 #include "ir/build.h"
 #include "support/catch.h"
+#include "support/cuda.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -254,5 +256,44 @@ TEST_CASE("cuda index: the loop of a padded convolution divides by literals, for
     CHECK(divisions > 0);
     CHECK(divisions == by_literals);
     CHECK(divisions <= 2 * loads + 1);  // four for the image, none for the weights
+  }
+}
+
+TEST_CASE("cuda index: kernels read beyond 2^31 elements where they should") {
+  CERMET_NEEDS_NVRTC();
+  // Of each parameter there is only the end, whose elements say where they are.
+  const auto end_of = [](const Shape& shape, int64_t count) {
+    HostArray out(DType::U8, {count});
+    for (int64_t k = 0; k < count; ++k)
+      out.set_bits(k, uint64_t(numel(shape) - count + k) * 2654435761u >> 7 & 0xff);
+    return out;
+  };
+  const auto element = [](int64_t position) {
+    return uint64_t(position) * 2654435761u >> 7 & 0xff;
+  };
+  const Shape flat = {two31 + 4096}, square = {65536, 65536};
+  {
+    const Graph graph =
+        test::graph_over({barrier(slice(param(0, flat, DType::U8), 0, two31 + 99, two31 + 4001))});
+    const auto run = test::clean_run(graph, std::vector{end_of(flat, 4096)});
+    for (int64_t k = 0; k < 3902; ++k) REQUIRE(run.results[0].bits(k) == element(two31 + 99 + k));
+  }
+  {
+    const Value corner =
+        slice(slice(param(0, square, DType::U8), 0, 65500, 65536), 1, 65495, 65536);
+    const Graph graph = test::graph_over({barrier(transpose(corner, 0, 1))});
+    const auto run = test::clean_run(graph, std::vector{end_of(square, 36 * 65536)});
+    CHECK(run.counters.barriers > 0);
+    for (int64_t c = 0; c < 41; ++c)
+      for (int64_t r = 0; r < 36; ++r)
+        REQUIRE(run.results[0].bits(c * 36 + r) == element((65500 + r) * 65536 + 65495 + c));
+  }
+  {
+    const Value index = param(1, {300}, DType::I64);
+    const Graph graph = test::graph_over({gather(param(0, flat, DType::U8), index, 0)});
+    HostArray at(DType::I64, {300});
+    for (int64_t k = 0; k < 300; ++k) at.set_bits(k, uint64_t(two31 + 13 * k));
+    const auto run = test::clean_run(graph, std::vector{end_of(flat, 4096), at});
+    for (int64_t k = 0; k < 300; ++k) REQUIRE(run.results[0].bits(k) == element(two31 + 13 * k));
   }
 }

@@ -136,10 +136,12 @@ PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters
   for (const auto& b : program.buffers) {
     const size_t bytes = size_t(b.elements) * size_of(b.dtype);
     switch (b.kind) {
-      case KernelBuffer::Kind::Parameter:
-        buffers.push_back(
-            arena.add(parameters[size_t(b.slot)].bytes, fmt::format("parameter {}", b.slot)));
+      case KernelBuffer::Kind::Parameter: {
+        const auto& last = parameters[size_t(b.slot)].bytes;
+        buffers.push_back(arena.add(last, fmt::format("parameter {}", b.slot)) -
+                          (bytes - last.size()));
         break;
+      }
       case KernelBuffer::Kind::Temporary:
         buffers.push_back(arena.add(bytes, fmt::format("temporary {}", buffers.size())));
         break;
