@@ -174,6 +174,65 @@ TEST_CASE("ptxsim memory: asynchronous copies fill with zeros and arrive when wa
   }
 }
 
+// PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier": a phase completes
+// when nothing is pending, neither arrivals nor bytes; the next one then expects as many arrivals.
+TEST_CASE("ptxsim memory: the phases of an mbarrier") {
+  // Thread 0 alone; bit k of its result is what the kth test said.
+  int tests = 0;
+  const auto test = [&](const std::string& modifiers, const std::string& operand) {
+    const char* name = tests % 2 == 0 ? "test_wait" : "try_wait";
+    const int bit = 1 << tests++;
+    return fmt::format(
+        "mbarrier.{}{}.shared.b64 p, [b], {}; selp.b32 %r2, {}, 0, p; or.b32 %r1, %r1, %r2;\n",
+        name, modifiers, operand, bit);
+  };
+  const auto by_state = [&] { return test("", "%x2"); };
+  const auto even = [&] { return test(".parity", "0"); };
+  const auto odd = [&] { return test(".parity", "1"); };
+  std::string body = "mov.b32 %r1, 0; setp.ne.u32 q, %i, 0; @q ret;\n";
+  body += "mbarrier.init.shared.b64 [b], 2;\n";
+  body += "mbarrier.arrive.shared.b64 %x2, [b];\n" + by_state();  // 0: no
+  body += "mbarrier.arrive.shared.b64 %x3, [b];\n" + by_state();  // 1: yes
+  body += even();
+  body += odd();                                                                   // 2: yes, 3: no
+  body += "mbarrier.arrive_drop.shared.b64 %x2, [b];\n" + odd();                   // 4: no
+  body += "mbarrier.arrive.shared.b64 %x2, [b];\n" + odd();                        // 5: yes
+  body += "mbarrier.arrive.expect_tx.shared.b64 _, [b], 16;\n" + even();           // 6: no
+  body += "mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [b], 12;\n" + even();  // 7: no
+  body += "mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [b], 4;\n" + even();   // 8: yes
+  body += "mbarrier.inval.shared.b64 [b];\nst.global.b32 [%out], %r1;";
+  const Run got = run(body, numbers());
+  CHECK(got.report.text() == "");
+  CHECK(got.out[0] == 0b1'0010'0110);
+
+  const std::string one = "setp.ne.u32 q, %i, 0; @q ret; mbarrier.init.shared.b64 [b], 1;\n";
+  CHECK(reported(one + "mbarrier.inval.shared.b64 [b]; mbarrier.arrive.shared.b64 _, [b];") ==
+        fault_name(Fault::IllegalInstruction));
+  CHECK(reported(one + "mbarrier.arrive.shared.b64 _, [b], 2;") == fault_name(Fault::Barrier));
+  CHECK(reported(one + "mbarrier.arrive.shared.b64 _, [b+4];") == fault_name(Fault::Misaligned));
+  CHECK(reported(one + "X: mbarrier.try_wait.parity.shared.b64 p, [b], 0; @!p bra X;") ==
+        fault_name(Fault::Deadlock));
+}
+
+TEST_CASE("ptxsim memory: copies that an mbarrier counts are there when its phase completes") {
+  const std::string copy = R"(
+    shl.b32 %r2, %i, 2; mov.u32 %r1, s; add.u32 %r1, %r1, %r2;
+    setp.eq.u32 p, %i, 0; @p mbarrier.init.shared.b64 [b], 64;
+    bar.sync 0;
+    cp.async.ca.shared.global [%r1], [%in], 4;
+    cp.async.mbarrier.arrive.noinc.shared.b64 [b];
+)";
+  const std::string wait = "X: mbarrier.try_wait.parity.shared.b64 p, [b], 0; @!p bra X;\n";
+  const std::string read =
+      "xor.b32 %r3, %r2, 128; mov.u32 %r4, s; add.u32 %r3, %r3, %r4; ld.shared.b32 %r5, [%r3]; "
+      "st.global.b32 [%out], %r5;";
+  const auto in = numbers();
+  const Run got = run(copy + wait + read, in, 64);
+  CHECK(got.report.text() == "");
+  for (u32 i = 0; i < 64; ++i) CHECK(got.out[i] == in[i ^ 32]);
+  CHECK(reported(copy + read) != "nothing");
+}
+
 TEST_CASE("ptxsim memory: allocations, their states and their neighbours") {
   Memory memory;
   std::vector<std::byte> bytes(4096);

@@ -1,6 +1,7 @@
 // Whole programs, compiled by the real NVRTC in both of its dialects and compared with the host's
 // arithmetic; and what the counters say of kernels whose traffic is known.
 
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -268,6 +269,17 @@ TEST_CASE("ptxsim programs: fragments lie where the manual says") {
     for (std::size_t k = 0; k < 8; ++k) expected += a[i / 8 * 8 + k] * b[k * 8 + i % 8];
     CHECK(c[i] == expected);
   }
+  // Of a register the upper 19 bits are a number of tf32; the rest makes no difference.
+  const auto with_tail = [](std::vector<float> numbers) {
+    for (float& x : numbers) x = std::bit_cast<float>(std::bit_cast<u32>(x) | 0x1fff);
+    return numbers;
+  };
+  float* const same = device.raw<float>(128);
+  REQUIRE(device
+              .run(*module, "fragment_tf32", warp, device.array(with_tail(a)),
+                   device.array(with_tail(b)), same)
+              .text() == "");
+  CHECK(device.read(same, 128) == device.read(c, 128));
 
   std::vector<signed char> sa(512);
   std::vector<unsigned char> ub(256);

@@ -137,9 +137,8 @@ run_all() {
 
 if [[ -n $tests ]]; then
   say "Testing on the GPU"
-  # The example program is not packed.
-  api="[#cuda_test]"
-  [[ ! -f $build/packed ]] || api+="~[program]"
+  api="*"
+  [[ ! -f $build/packed ]] || api="~[program]"  # it is not packed
   {
     if [[ -z $fake ]]; then
       printf 'test_compiled [#compiled_%s_test]\n' elementwise index reduce product
