@@ -20,6 +20,7 @@ namespace {
 using loops::Ref;
 
 constexpr int64_t block_threads = 256;
+constexpr int resident_blocks = 4;  // its loads are chained: others must run meanwhile
 constexpr int64_t most_lanes = 4;
 
 class ScatterLowering {
@@ -147,6 +148,7 @@ void ScatterLowering::combine_all(Ref place, Ref end) {
 void ScatterLowering::run() {
   const int64_t threads = numel(kernel_.outer) / lanes_ * kernel_.inner[0];
   out_.function.threads = block_threads;
+  out_.function.resident = resident_blocks;
   out_.range = (threads + block_threads - 1) / block_threads;
   const Ref number = b_.add(b_.mul(b_.block(), b_.index(block_threads)), b_.thread());
   b_.if_then(b_.lt(number, w_.integer("threads", 0, threads)), [&] {
