@@ -23,8 +23,8 @@ struct PtxRun {
 };
 
 // Runs the graph's kernels for this compute capability (times ten). Kernels are compiled once in a
-// process. The order of blocks and warps is drawn from the seed. A parameter may be given by its last
-// elements alone; nothing lies where the others would be.
+// process. The order of blocks and warps is drawn from the seed. A parameter may be given by its
+// last elements alone; nothing lies where the others would be.
 PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute = 90,
                uint64_t seed = 0, compiler::Numerics numerics = {});
 
