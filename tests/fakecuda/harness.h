@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "fakecuda/abi.h"
-#include "fakecuda/fakecuda.h"
+#include "support/fakecuda.h"
 
 namespace cermet::fakecuda {
 

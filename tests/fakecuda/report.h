@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "fakecuda/fakecuda.h"
 #include "ptxsim/ptxsim.h"
+#include "support/fakecuda.h"
 
 namespace cermet::fakecuda {
 

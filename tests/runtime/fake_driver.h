@@ -9,11 +9,11 @@
 #include <string>
 #include <utility>
 
-#include "fakecuda/fakecuda.h"
 #include "ir/dynlib.h"
 #include "runtime/cuda/driver.h"
 #include "support/catch.h"
 #include "support/environment.h"
+#include "support/fakecuda.h"
 
 namespace cermet::test {
 

@@ -12,7 +12,7 @@
 
 #include <string>
 
-#include "fakecuda/fakecuda.h"
+#include "support/fakecuda.h"
 
 namespace cermet::test {
 
