@@ -18,9 +18,15 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cermet::runtime {
+
+// A key or a payload that is text.
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 struct DiskCacheStats {
   int64_t hits = 0;

@@ -21,12 +21,8 @@ namespace {
 constexpr std::string_view codegen_version = "1";
 
 // A process that never stops meeting new programs forgets old ones.
-constexpr size_t plan_limit = 4096, kernel_limit = 16384, record_limit = 65536;
+constexpr size_t plan_limit = 4096, kernel_limit = 16384;
 constexpr size_t signature_limit = size_t(256) << 20;  // bytes: unrolled loops have long ones
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 // The first line in which two texts differ: what made a kernel of a known name a new one.
 std::string first_difference(std::string_view before, std::string_view now) {
@@ -88,20 +84,6 @@ const compiler::Target& Engine::target() {
   return *target_;
 }
 
-EngineStats Engine::stats() const {
-  std::lock_guard lock(mutex_);
-  return stats_;
-}
-std::vector<CompileRecord> Engine::compiles() const {
-  std::lock_guard lock(mutex_);
-  return records_;
-}
-void Engine::reset_stats() {
-  std::lock_guard lock(mutex_);
-  stats_ = {};
-  records_.clear();
-}
-
 std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
     const compiler::loops::Function& function) {
   const std::string text = compiler::loops::print(function);
@@ -109,7 +91,7 @@ std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
   {
     std::lock_guard lock(mutex_);
     if (const auto at = kernels_.find(key); at != kernels_.end()) {
-      ++stats_.kernel_hits;
+      log_.count(&EngineStats::kernel_hits);
       return at->second;
     }
   }
@@ -143,16 +125,13 @@ std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
   if (kernels_.size() >= kernel_limit) kernels_.clear();
   const auto [at, fresh] = kernels_.emplace(key, kernel);
   if (from_disk) {
-    ++stats_.disk_hits;
+    log_.count(&EngineStats::disk_hits);
   } else {
-    ++stats_.compiles;
     if (last_text_.size() >= kernel_limit) last_text_.clear();
     std::string& before = last_text_[function.name];
     record.reason = before.empty() ? "new kernel" : first_difference(before, text);
     before = text;
-    if (records_.size() >= record_limit)
-      records_.erase(records_.begin(), records_.begin() + record_limit / 2);
-    records_.push_back(std::move(record));
+    log_.add_compile(std::move(record));
   }
   return at->second;  // another thread's, if it was first
 }
@@ -161,10 +140,10 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
   {
     std::lock_guard lock(mutex_);
     if (const auto at = plans_.find(request.signature); at != plans_.end()) {
-      ++stats_.plan_hits;
+      log_.count(&EngineStats::plan_hits);
       return at->second;
     }
-    ++stats_.plan_misses;
+    log_.count(&EngineStats::plan_misses);
   }
   auto plan = std::make_shared<Plan>();
   const ir::Graph graph = make_graph(request);
@@ -234,9 +213,7 @@ std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<cons
 
 void Engine::run(const Plan& plan, std::span<void* const> memory) {
   for (size_t i = 0; i < plan.program.launches.size(); ++i) launch(plan, i, memory);
-  std::lock_guard lock(mutex_);
-  ++stats_.realizes;
-  stats_.launches += int64_t(plan.program.launches.size());
+  log_.add_realize(int64_t(plan.program.launches.size()));
 }
 
 void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memory) {

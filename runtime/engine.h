@@ -25,6 +25,7 @@
 #include "runtime/code_arena.h"
 #include "runtime/disk_cache.h"
 #include "runtime/dump.h"
+#include "runtime/engine_log.h"
 #include "runtime/signature.h"
 #include "runtime/storage.h"
 #include "runtime/thread_pool.h"
@@ -37,23 +38,6 @@ struct EngineOptions {
   std::filesystem::path cache_directory = DiskCache::default_directory();  // empty: no disk cache
   int64_t cache_bytes = DiskCache::default_max_bytes;
   Allocator::Options allocator = {};
-};
-
-// One compile, and why it happened.
-struct CompileRecord {
-  std::string kernel;  // its name
-  std::string reason;  // "new kernel" or what differs from the kernel of this name before:
-                       // "argument class ..."
-  double milliseconds = 0;
-};
-
-struct EngineStats {
-  int64_t realizes = 0;  // requests that ran something
-  int64_t plan_hits = 0, plan_misses = 0;
-  int64_t kernel_hits = 0;  // in memory
-  int64_t disk_hits = 0;
-  int64_t compiles = 0;  // by LLVM
-  int64_t launches = 0;
 };
 
 class Engine {
@@ -72,10 +56,9 @@ class Engine {
   Allocator& allocator() { return allocator_; }
   ThreadPool& threads() { return threads_; }
   const compiler::Target& target();
-  EngineStats stats() const;
-  // Every compile since the start, or the last reset, in order; at least the last 32768.
-  std::vector<CompileRecord> compiles() const;
-  void reset_stats();
+  EngineStats stats() const { return log_.stats(); }
+  std::vector<CompileRecord> compiles() const { return log_.compiles(); }
+  void reset_stats() { log_.reset(); }
   DiskCache& disk_cache() { return disk_cache_; }
 
  private:
@@ -91,6 +74,7 @@ class Engine {
   ThreadPool threads_;
   CodeArena arena_;
   DiskCache disk_cache_;
+  EngineLog log_;
   const std::vector<const compiler::Stage*> dump_stages_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles or runs
   std::unique_ptr<compiler::Target> target_;
@@ -99,8 +83,6 @@ class Engine {
   std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
   std::unordered_map<std::string, std::string>
       last_text_;  // by kernel name: for the reason of a compile
-  std::vector<CompileRecord> records_;
-  EngineStats stats_;
 };
 
 // The engine of the tensor functions, made at its first use from the environment.

@@ -22,7 +22,7 @@ namespace {
 using compiler::KernelBuffer;
 
 // A process that never stops meeting new programs forgets old ones.
-constexpr size_t plan_limit = 4096, kernel_limit = 16384, record_limit = 65536;
+constexpr size_t plan_limit = 4096, kernel_limit = 16384;
 
 // A training step finds its buffers at a few sets of addresses in turn.
 constexpr size_t most_replays = 4;
@@ -31,10 +31,6 @@ constexpr size_t least_replayed = 2;  // launches; a single one costs no less as
 // {code or 0, value}: see loops::Opcode::Report. Every report of a program has a code of its own
 // kernel only, so kernels that can report have a cell each.
 constexpr size_t error_cell_bytes = 16;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 }  // namespace
 
@@ -63,29 +59,14 @@ GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
 
 GpuEngine::~GpuEngine() = default;
 
-EngineStats GpuEngine::stats() const {
-  std::lock_guard lock(mutex_);
-  return stats_;
-}
-
-std::vector<CompileRecord> GpuEngine::compiles() const {
-  std::lock_guard lock(mutex_);
-  return records_;
-}
-void GpuEngine::reset_stats() {
-  std::lock_guard lock(mutex_);
-  stats_ = {};
-  records_.clear();
-}
-
 std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& request) {
   {
     std::lock_guard lock(mutex_);
     if (const auto at = plans_.find(request.signature); at != plans_.end()) {
-      ++stats_.plan_hits;
+      log_.count(&EngineStats::plan_hits);
       return at->second;
     }
-    ++stats_.plan_misses;
+    log_.count(&EngineStats::plan_misses);
   }
   auto plan = std::make_shared<Plan>();
   compiler::Target target = target_;
@@ -121,7 +102,7 @@ std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& prog
     if (kernels_.size() >= kernel_limit) kernels_.clear();  // plans keep what they use
     for (const std::string& text : texts)
       if (const auto at = kernels_.find(text); at != kernels_.end()) {
-        ++stats_.kernel_hits;
+        log_.count(&EngineStats::kernel_hits);
         ours.insert(*at);
       }
   }
@@ -154,44 +135,31 @@ std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& prog
 }
 
 cuda::Module GpuEngine::compile(const std::string& kernels, const std::string& source) {
-  const auto load = [&](bool cubin) {
-    const std::string image = image_of(kernels, source, cubin);
-    return cubin ? device_.load(bytes_of(image)) : cuda::Module::load(device_.card(), image);
-  };
-  if (ptx_only_) return load(false);
-  try {
-    return load(true);
-  } catch (const DeviceError&) {
-    return load(false);  // says what is wrong if that is not it
-  }
+  const GpuCode code = code_for(kernels, source);
+  return cuda::Module::load(device_.card(), code.cubin, code.ptx);
 }
 
-// Machine code, or PTX, from the disk if it was compiled before.
-std::string GpuEngine::image_of(const std::string& kernels, const std::string& source, bool cubin) {
+// From the disk if it was compiled before.
+GpuCode GpuEngine::code_for(const std::string& kernels, const std::string& source) {
   compiler::CudaOptions options;
   options.arch.number = target_.compute;
-  options.cubin = cubin;
+  options.cubin = !ptx_only_;
   const compiler::NvrtcVersion version = compiler::nvrtc_version();
   const std::string key =
-      fmt::format("cuda {} {}.{} {} {}\n{}", target_.compute, version.major, version.minor, cubin,
+      fmt::format("cuda cubin+ptx {} {}.{} {}\n{}", target_.compute, version.major, version.minor,
                   fmt::join(compiler::nvrtc_options(options, version), " "), source);
-  if (const auto cached = disk_cache_.get(bytes_of(key))) {
-    std::lock_guard lock(mutex_);
-    ++stats_.disk_hits;
-    return {reinterpret_cast<const char*>(cached->data()), cached->size()};
-  }
+  if (const auto cached = disk_cache_.get(bytes_of(key)))
+    if (auto code = parse_gpu_code(*cached)) {
+      log_.count(&EngineStats::disk_hits);
+      return std::move(*code);
+    }
   const auto start = std::chrono::steady_clock::now();
-  const compiler::CudaObject object = compiler::compile_cuda(source, options);
+  compiler::CudaObject object = compiler::compile_cuda(source, options);
   const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-  const auto* first = reinterpret_cast<const char*>(object.cubin.data());
-  std::string image = object.cubin.empty() ? object.ptx : std::string(first, object.cubin.size());
-  disk_cache_.put(bytes_of(key), bytes_of(image));
-  std::lock_guard lock(mutex_);
-  ++stats_.compiles;
-  if (records_.size() >= record_limit)
-    records_.erase(records_.begin(), records_.begin() + record_limit / 2);
-  records_.push_back({kernels, fmt::format("new kernels on {}", target_.cpu), time.count()});
-  return image;
+  GpuCode code{std::move(object.cubin), std::move(object.ptx)};
+  disk_cache_.put(bytes_of(key), serialize_gpu_code(code));
+  log_.add_compile({kernels, fmt::format("new kernels on {}", target_.cpu), time.count()});
+  return code;
 }
 
 std::shared_ptr<const DeviceStorage> GpuEngine::upload(const ir::Storage& storage, size_t bytes) {
@@ -256,11 +224,7 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
     cuda::fill(errors.address(), std::byte(0), cells * error_cell_bytes, device_.stream());
   run(*plan, memory, errors.address());
   check_reports(*plan, errors.address());
-  {
-    std::lock_guard lock(mutex_);
-    ++stats_.realizes;
-    stats_.launches += int64_t(program.launches.size());
-  }
+  log_.add_realize(int64_t(program.launches.size()));
 
   std::vector<std::shared_ptr<const DeviceStorage>> out;
   for (size_t i = 0; i < roots.size(); ++i) {

@@ -28,6 +28,7 @@
 #include "runtime/device_storage.h"
 #include "runtime/disk_cache.h"
 #include "runtime/engine.h"
+#include "runtime/gpu_code.h"
 #include "runtime/signature.h"
 
 namespace cermet::runtime {
@@ -51,17 +52,17 @@ class GpuEngine {
   // The elements of a storage of the host, copied to the device.
   std::shared_ptr<const DeviceStorage> upload(const ir::Storage& storage, size_t bytes);
 
-  EngineStats stats() const;
-  // Every program that was compiled since the start, or the last reset: the kernels in it.
-  std::vector<CompileRecord> compiles() const;
-  void reset_stats();
+  EngineStats stats() const { return log_.stats(); }
+  // A record names the kernels of one program that was compiled.
+  std::vector<CompileRecord> compiles() const { return log_.compiles(); }
+  void reset_stats() { log_.reset(); }
 
  private:
   struct Plan;
   std::shared_ptr<const Plan> plan_for(const Request& request);
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
   cuda::Module compile(const std::string& kernels, const std::string& source);
-  std::string image_of(const std::string& kernels, const std::string& source, bool cubin);
+  GpuCode code_for(const std::string& kernels, const std::string& source);
   void run(const Plan& plan, std::span<const cuda::Address> buffers, cuda::Address error_cells);
   void launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
                   cuda::Address error_cells, const cuda::Stream& stream);
@@ -76,13 +77,12 @@ class GpuEngine {
   const compiler::Target target_;
   const bool ptx_only_;
   DiskCache disk_cache_;
+  EngineLog log_;
   std::mutex recording_;  // held while the recorder is used
   const cuda::Stream recorder_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;  // by signature
   std::unordered_map<std::string, cuda::Function> kernels_;             // by loop text
-  std::vector<CompileRecord> records_;
-  EngineStats stats_;
 };
 
 // The engine of the tensors on a GPU, made when it is first asked for. Throws DeviceError without a
