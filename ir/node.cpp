@@ -125,12 +125,12 @@ Value::~Value() {
 
 std::shared_ptr<const Storage> Node::value() const {
   std::lock_guard lock(value_mutex(this));
-  return computed;
+  return computed && computed->failed() ? nullptr : computed;
 }
 
 void Node::set_value(std::shared_ptr<const Storage> storage) const {
   std::lock_guard lock(value_mutex(this));
-  if (!computed) computed = std::move(storage);
+  if (!computed || computed->failed()) computed = std::move(storage);
 }
 
 namespace {

@@ -60,6 +60,8 @@ class Storage {
   virtual bool borrowed() const { return false; }
   // The device whose memory it is: 0 is the host, others are the runtime's to number.
   virtual int place() const { return 0; }
+  // Whether computing the elements turned out to have failed, so that they do not exist.
+  virtual bool failed() const { return false; }
 };
 
 // The rule of a custom gradient: from operands (of the CustomGradient node, without the first), its
@@ -159,8 +161,8 @@ struct Node {
   const ViewMap& view() const { return *as<ViewAttr>().map; }
   int64_t numel() const { return cermet::numel(shape); }
 
-  // The computed elements, if there are any. Both are safe from several threads; the first value
-  // stays.
+  // The computed elements, if there are any that did not fail. Both are safe from several threads;
+  // the first value that does not fail stays.
   std::shared_ptr<const Storage> value() const;
   void set_value(std::shared_ptr<const Storage> storage) const;
 

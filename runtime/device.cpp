@@ -5,6 +5,9 @@
 #include <charconv>
 
 #include "runtime/cuda/device.h"
+#include "runtime/gpu_engine.h"
+#include "runtime/open_runs.h"
+#include "runtime/tensor_state.h"
 
 namespace cermet {
 
@@ -22,6 +25,15 @@ Device Device::parse(std::string_view text, SourceLocation where) {
 
 std::string to_string(const Device& device) {
   return device.kind == Device::Kind::Cpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
+void cuda::synchronize(const Device& device, SourceLocation where) {
+  if (device.kind == Device::Kind::Cpu) return;
+  runtime::located(where, [&] {
+    runtime::cuda::Device& there = runtime::gpu_engine(device.index).device();
+    runtime::settle_runs(runtime::Settle::All, 1 + device.index);
+    there.synchronize();
+  });
 }
 
 bool cuda::is_available() { return runtime::cuda::available_devices() > 0; }

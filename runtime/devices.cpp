@@ -7,6 +7,7 @@
 #include "runtime/engine.h"
 #include "runtime/gpu_engine.h"
 #include "runtime/numerics.h"
+#include "runtime/open_runs.h"
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
@@ -54,7 +55,7 @@ std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes,
   // Between GPUs: the other's work is waited for, then the bytes go directly.
   cuda::Device& target = gpu_engine(place - 1).device();
   cuda::Device& source = gpu_engine(from.place() - 1).device();
-  const auto& buffer = dynamic_cast<const DeviceStorage&>(from).buffer();
+  const cuda::DeviceBuffer buffer = dynamic_cast<const DeviceStorage&>(from).buffer();
   cuda::DeviceBuffer to = target.allocate(bytes);
   target.stream().wait(source.stream());
   cuda::copy(to.address(), *target.card(), buffer.address(), *source.card(), bytes,
@@ -64,6 +65,11 @@ std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes,
 }
 
 }  // namespace
+
+std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements) {
+  const auto* there = dynamic_cast<const DeviceStorage*>(&elements);
+  return there ? there->outcome() : nullptr;
+}
 
 Device device_of(const ir::Node& node) {
   return node.place <= 0 ? Device() : Device{Device::Kind::Cuda, node.place - 1};
@@ -87,15 +93,42 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
   return out;
 }
 
+namespace {
+
+// Waits for the outcome and throws what it says.
+void require_right(const ir::Storage& elements) {
+  if (const std::shared_ptr<Outcome> outcome = outcome_of(elements)) {
+    outcome->wait();
+    outcome->check();
+  }
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots) {
+  auto out = realize_values(roots);
+  for (const auto& elements : out) require_right(*elements);
+  return out;
+}
+
+bool wait_for(const ir::Storage& elements) {
+  const std::shared_ptr<Outcome> outcome = outcome_of(elements);
+  if (outcome) outcome->wait();
+  return !outcome || outcome->good();
+}
+
 ir::Value value_on(const ir::Value& value, const Device& device) {
   const int place = place_of(device);
   if (device_of(*value) == device) return value;
   const size_t bytes = size_t(value->numel()) * size_of(value->dtype);
+  if (value->place > 0) settle_runs(Settle::All, value->place);
   std::shared_ptr<const ir::Storage> storage;
-  if (value->place < 0 && value->op != ir::Op::Data)
+  if (value->place < 0 && value->op != ir::Op::Data) {
     storage = realize_at(place, std::span(&value, 1))[0];
-  else
-    storage = copied(*realize_values(std::span(&value, 1))[0], bytes, place);
+    require_right(*storage);
+  } else {
+    storage = copied(*realize_now(std::span(&value, 1))[0], bytes, place);
+  }
   const ir::Value moved = ir::data(std::move(storage), value->dtype, value->shape);
   if (!value->requires_grad) return moved;
   return ir::custom_gradient(moved, std::span(&value, 1),

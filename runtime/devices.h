@@ -10,6 +10,7 @@
 
 #include "cermet/device.h"
 #include "ir/node.h"
+#include "runtime/gpu_outcome.h"
 
 namespace cermet::runtime {
 
@@ -20,6 +21,14 @@ void require_device(const Device& device);
 // Computes the roots, those of one device as one program there. Result i has the elements of root
 // i, row-major.
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots);
+
+// The outcome of what computed the elements, if it is not known to be good (runtime/open_runs.h).
+std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements);
+// Waits until it is known. Returns whether it is good.
+bool wait_for(const ir::Storage& elements);
+
+// As realize_values, and waits until it is known whether an index is out of range: throws that.
+std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots);
 
 // The elements of the value on this device, as a Data node: computed where it belongs, or there if
 // that is anywhere, and copied. The gradient is brought back to where the value is. Throws what

@@ -10,7 +10,7 @@ constexpr size_t record_limit = 65536;
 
 }  // namespace
 
-void EngineLog::count(int64_t EngineStats::*what) {
+void EngineLog::count(int64_t EngineStats::* what) {
   const std::lock_guard lock(mutex_);
   ++(stats_.*what);
 }

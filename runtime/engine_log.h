@@ -28,7 +28,7 @@ struct EngineStats {
 // Thread-safe.
 class EngineLog {
  public:
-  void count(int64_t EngineStats::*what);
+  void count(int64_t EngineStats::* what);
   void add_realize(int64_t launches);
   void add_compile(CompileRecord record);
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 
 #include "cermet/error.h"
@@ -14,6 +15,7 @@
 #include "compiler/cuda/sort.h"
 #include "compiler/loops_text.h"
 #include "runtime/cuda/graph.h"
+#include "runtime/devices.h"
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
@@ -32,6 +34,55 @@ constexpr size_t least_replayed = 2;  // launches; a single one costs no less as
 // kernel only, so kernels that can report have a cell each.
 constexpr size_t error_cell_bytes = 16;
 
+// Runs whose outcome is not known. A GPU that has a few is never idle for want of another.
+constexpr size_t most_open = 4;
+
+// By slot; null for a scalar.
+std::vector<std::shared_ptr<const ir::Storage>> storages_of(const Request& request) {
+  std::vector<std::shared_ptr<const ir::Storage>> out;
+  out.reserve(request.inputs.size());
+  for (const ir::Value& input : request.inputs)
+    out.push_back(input->op == ir::Op::Constant ? nullptr
+                  : input->op == ir::Op::Data   ? input->as<ir::DataAttr>().storage
+                                                : input->value());
+  return out;
+}
+
+// The outcomes of elements for which it is not known. Throws Error for elements that failed.
+std::vector<std::shared_ptr<Outcome>> open_outcomes(
+    std::span<const std::shared_ptr<const ir::Storage>> inputs) {
+  std::vector<std::shared_ptr<Outcome>> out;
+  for (const auto& input : inputs)
+    if (std::shared_ptr<Outcome> outcome = input ? outcome_of(*input) : nullptr) {
+      outcome->check();
+      if (std::ranges::find(out, outcome) == out.end()) out.push_back(std::move(outcome));
+    }
+  return out;
+}
+
+// Which roots depend on an index that is looked up, in this run or in one that is not known to be
+// good.
+std::vector<bool> roots_that_can_fail(const Request& request,
+                                      std::span<const std::shared_ptr<const ir::Storage>> inputs) {
+  std::vector<bool> can_fail(request.nodes.size());
+  auto operand = request.operands.begin();
+  auto input = inputs.begin();
+  for (size_t i = 0; i < request.nodes.size(); ++i) {
+    const ir::Node& node = *request.nodes[i];
+    if (request.is_input[i]) {
+      const auto& elements = *input++;
+      can_fail[i] = elements && outcome_of(*elements);
+      continue;
+    }
+    can_fail[i] = node.op == ir::Op::Gather || node.op == ir::Op::Scatter;
+    for (size_t k = 0; k < node.operands.size(); ++k)
+      if (can_fail[size_t(*operand++)]) can_fail[i] = true;
+  }
+  std::vector<bool> out;
+  for (const int64_t root : request.roots) out.push_back(can_fail[size_t(root)]);
+  return out;
+}
+
 }  // namespace
 
 struct GpuEngine::Plan {
@@ -40,22 +91,41 @@ struct GpuEngine::Plan {
   std::vector<size_t> reporting;        // launches that can report, each with an error cell
   bool replayable = false;              // launches of kernels with their arguments, nothing else
 
+  // What kernels reported, from the bytes of their cells; empty if nothing.
+  std::string mistake_in(std::span<const std::byte> cells) const;
+
   struct Replay {
-    std::vector<cuda::Address> addresses;  // of the buffers, and of the error cells
+    std::vector<cuda::Address> addresses;  // of the buffers
     cuda::Graph graph;
   };
-  mutable std::mutex mutex;  // guards what follows
+  // Guards what follows. Held from the launches to the copy of the cells, which all runs share.
+  mutable std::mutex mutex;
+  mutable cuda::DeviceBuffer cells;  // of `reporting`, if there are any
   mutable int64_t runs = 0;
   mutable std::vector<Replay> replays;
   mutable size_t oldest = 0;  // of replays
 };
+
+std::string GpuEngine::Plan::mistake_in(std::span<const std::byte> cells) const {
+  for (size_t i = 0; i < reporting.size(); ++i) {
+    std::array<int64_t, 2> cell;
+    static_assert(sizeof cell == error_cell_bytes);
+    std::memcpy(cell.data(), cells.data() + i * error_cell_bytes, error_cell_bytes);
+    const auto [code, value] = cell;
+    if (code == 0) continue;
+    const auto& reports = program.launches[reporting[i]].kernel.reports;
+    return fmt::format(fmt::runtime(reports.at(size_t(code) - 1)), value);
+  }
+  return {};
+}
 
 GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
     : device_(device),
       target_(compiler::cuda_target(device.facts().compute_capability)),
       ptx_only_(std::getenv("CERMET_CUDA_PTX") != nullptr),
       disk_cache_(options.cache_directory, options.cache_bytes),
-      recorder_(device.card()) {}
+      recorder_(device.card()),
+      slots_(std::make_shared<ReportSlots>(device.card())) {}
 
 GpuEngine::~GpuEngine() = default;
 
@@ -169,100 +239,159 @@ std::shared_ptr<const DeviceStorage> GpuEngine::upload(const ir::Storage& storag
   return std::make_shared<const DeviceStorage>(std::move(to));
 }
 
-std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
-    std::span<const ir::Value> roots, compiler::Numerics numerics) {
-  const Request request = make_request(roots, numerics);
-  const auto plan = plan_for(request);
-  const compiler::Program& program = plan->program;
+// Where the buffers of a program are, in a run of it.
+struct GpuEngine::Memory {
+  std::vector<cuda::Address> addresses;     // by buffer of the program
+  std::vector<cuda::DeviceBuffer> results;  // by root
+  std::vector<cuda::DeviceBuffer> held;     // until the stream has been given what uses them
+};
 
-  std::vector<cuda::DeviceBuffer> results(roots.size()), held;
-  std::vector<uint64_t> scalars(request.inputs.size());
-  for (size_t i = 0; i < request.inputs.size(); ++i)
-    if (request.inputs[i]->op == ir::Op::Constant)
-      scalars[i] = request.inputs[i]->as<ir::ConstantAttr>().bits;
-  const auto with_scalars = [&] {  // one copy for all of them
-    static_assert(sizeof(scalars[0]) == 8);
-    held.push_back(device_.allocate(scalars.size() * 8));
-    device_.copy_to_device(held.back().address(), std::as_bytes(std::span(scalars)));
-    return held.back().address();
+GpuEngine::Memory GpuEngine::memory_for(
+    const compiler::Program& program, const Request& request,
+    std::span<const std::shared_ptr<const ir::Storage>> inputs) {
+  Memory memory;
+  memory.addresses.reserve(program.buffers.size());
+  memory.results.resize(request.roots.size());
+  cuda::Address scalars{};  // of all inputs, those without a scalar included
+  const auto copy_scalars = [&] {
+    std::vector<uint64_t> bits(request.inputs.size());
+    for (size_t i = 0; i < bits.size(); ++i)
+      if (!inputs[i]) bits[i] = request.inputs[i]->as<ir::ConstantAttr>().bits;
+    memory.held.push_back(device_.allocate(bits.size() * sizeof(bits[0])));
+    device_.copy_to_device(memory.held.back().address(), std::as_bytes(std::span(bits)));
+    return memory.held.back().address();
   };
-  cuda::Address first_scalar{};
-  bool have_scalars = false;
-  const auto parameter = [&](int64_t slot) -> cuda::Address {
-    const ir::Node& input = *request.inputs[size_t(slot)];
-    if (input.op == ir::Op::Constant) {
-      if (!have_scalars) first_scalar = with_scalars(), have_scalars = true;
-      return first_scalar + 8 * size_t(slot);
+  const auto parameter = [&](size_t slot) -> cuda::Address {
+    if (!inputs[slot]) {
+      if (!scalars) scalars = copy_scalars();
+      return scalars + sizeof(uint64_t) * slot;
     }
-    const auto storage =
-        input.op == ir::Op::Data ? input.as<ir::DataAttr>().storage : input.value();
-    if (const auto* ours = dynamic_cast<const DeviceStorage*>(storage.get()))
-      held.push_back(ours->buffer());
-    else
-      held.push_back(upload(*storage, size_t(input.numel()) * size_of(input.dtype))->buffer());
-    return held.back().address();
+    const ir::Node& node = *request.inputs[slot];
+    const auto* ours = dynamic_cast<const DeviceStorage*>(inputs[slot].get());
+    const size_t bytes = size_t(node.numel()) * size_of(node.dtype);
+    memory.held.push_back(ours ? ours->buffer() : upload(*inputs[slot], bytes)->buffer());
+    return memory.held.back().address();
   };
-
-  if (program.arena_bytes > 0) held.push_back(device_.allocate(size_t(program.arena_bytes)));
-  const cuda::Address arena = program.arena_bytes > 0 ? held.back().address() : cuda::Address{};
-  std::vector<cuda::Address> memory;
+  cuda::Address arena{};
+  if (program.arena_bytes > 0) {
+    memory.held.push_back(device_.allocate(size_t(program.arena_bytes)));
+    arena = memory.held.back().address();
+  }
   for (const compiler::Program::Buffer& buffer : program.buffers) {
     switch (buffer.kind) {
-      case KernelBuffer::Kind::Parameter: memory.push_back(parameter(buffer.slot)); break;
-      case KernelBuffer::Kind::Temporary: memory.push_back(arena + size_t(buffer.offset)); break;
+      case KernelBuffer::Kind::Parameter:
+        memory.addresses.push_back(parameter(size_t(buffer.slot)));
+        break;
+      case KernelBuffer::Kind::Temporary:
+        memory.addresses.push_back(arena + size_t(buffer.offset));
+        break;
       case KernelBuffer::Kind::Result: {
-        cuda::DeviceBuffer& result = results[size_t(buffer.slot)];
+        cuda::DeviceBuffer& result = memory.results[size_t(buffer.slot)];
         result = device_.allocate(size_t(buffer.elements) * size_of(buffer.dtype));
-        memory.push_back(result.address());
+        memory.addresses.push_back(result.address());
         break;
       }
     }
   }
-  const size_t cells = std::max<size_t>(1, plan->reporting.size());
-  const cuda::DeviceBuffer errors = device_.allocate(cells * error_cell_bytes);
-  if (!plan->reporting.empty())
-    cuda::fill(errors.address(), std::byte(0), cells * error_cell_bytes, device_.stream());
-  run(*plan, memory, errors.address());
-  check_reports(*plan, errors.address());
-  log_.add_realize(int64_t(program.launches.size()));
+  return memory;
+}
 
+std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
+    std::span<const ir::Value> roots, compiler::Numerics numerics) {
+  const Request request = make_request(roots, numerics);
+  const auto plan = plan_for(request);
+  const std::vector<std::shared_ptr<const ir::Storage>> inputs = storages_of(request);
+  for (size_t i = 0; i < inputs.size(); ++i)  // another thread found that it failed: what now?
+    if (!inputs[i] && request.inputs[i]->op != ir::Op::Constant) return realize(roots, numerics);
+  std::vector<std::shared_ptr<Outcome>> earlier = open_outcomes(inputs);
+
+  const cuda::Card::Current current(*device_.card());
+  const Memory memory = memory_for(plan->program, request, inputs);
+  std::unique_ptr<ReportSlot> slot = run(*plan, memory.addresses);
+  log_.add_realize(int64_t(plan->program.launches.size()));
+
+  std::shared_ptr<Outcome> outcome;
+  std::vector<bool> can_fail(roots.size());
+  if (slot || !earlier.empty()) {
+    can_fail = roots_that_can_fail(request, inputs);
+    if (!slot)
+      outcome = std::make_shared<Outcome>(std::move(earlier));
+    else
+      outcome = std::make_shared<Outcome>(
+          std::move(earlier), slots_, std::move(slot),
+          [plan](std::span<const std::byte> cells) { return plan->mistake_in(cells); });
+    if (device_.card()->waits_after_launch()) {
+      outcome->wait();
+      outcome->check();
+    }
+    keep_open(outcome);
+  }
   std::vector<std::shared_ptr<const DeviceStorage>> out;
   for (size_t i = 0; i < roots.size(); ++i) {
-    out.push_back(std::make_shared<const DeviceStorage>(results[i]));
+    out.push_back(
+        std::make_shared<const DeviceStorage>(memory.results[i], can_fail[i] ? outcome : nullptr));
     // What is computed from constants alone belongs to no device: another may need it as well.
     if (roots[i]->place >= 0 && roots[i]->op != ir::Op::Data) roots[i]->set_value(out.back());
   }
   return out;
 }
 
-void GpuEngine::run(const Plan& plan, std::span<const cuda::Address> buffers,
-                    cuda::Address error_cells) {
-  std::unique_lock lock(plan.mutex);
-  if (!plan.replayable || plan.runs++ == 0) {
-    lock.unlock();
-    return launch_all(plan, buffers, error_cells, device_.stream());
+// Until its outcome is known a run keeps what it was computed from, so that it can be undone.
+void GpuEngine::keep_open(std::shared_ptr<Outcome> outcome) {
+  std::shared_ptr<Outcome> oldest;
+  {
+    std::lock_guard lock(mutex_);
+    open_.push_back(std::move(outcome));
+    if (open_.size() > most_open) oldest = std::move(open_.front()), open_.pop_front();
   }
-  std::vector<cuda::Address> addresses(buffers.begin(), buffers.end());
-  addresses.push_back(error_cells);
-  auto replay = std::ranges::find(plan.replays, addresses, &Plan::Replay::addresses);
+  if (oldest) oldest->wait();
+}
+
+// Gives the plan to the stream. Returns where its reports will be; null if it has none.
+std::unique_ptr<ReportSlot> GpuEngine::run(const Plan& plan,
+                                           std::span<const cuda::Address> buffers) {
+  std::unique_lock lock(plan.mutex);
+  const size_t cell_bytes = plan.reporting.size() * error_cell_bytes;
+  if (cell_bytes > 0 && !plan.cells) plan.cells = device_.allocate(cell_bytes);
+  if (plan.replayable && plan.runs++ > 0) {
+    replay(plan, buffers);
+  } else {
+    if (cell_bytes == 0) lock.unlock();  // else another run must not come before the cells are read
+    launch_all(plan, buffers, device_.stream());
+  }
+  if (cell_bytes == 0) return nullptr;
+  std::unique_ptr<ReportSlot> slot = slots_->take(cell_bytes);
+  cuda::copy(slot->memory, plan.cells.address(), cell_bytes, device_.stream());
+  slot->copied.record(device_.stream());
+  return slot;
+}
+
+void GpuEngine::replay(const Plan& plan, std::span<const cuda::Address> buffers) {
+  const auto same = [&](const Plan::Replay& replay) {
+    return std::ranges::equal(replay.addresses, buffers);
+  };
+  auto replay = std::ranges::find_if(plan.replays, same);
   if (replay == plan.replays.end()) {
     std::lock_guard recording(recording_);
-    const auto work = [&] { launch_all(plan, buffers, error_cells, recorder_); };
+    const auto work = [&] { launch_all(plan, buffers, recorder_); };
     if (plan.replays.size() < most_replays) {
-      plan.replays.push_back({std::move(addresses), cuda::Graph::capture(recorder_, work)});
+      plan.replays.push_back({{}, cuda::Graph::capture(recorder_, work)});
       replay = plan.replays.end() - 1;
     } else {
       replay = plan.replays.begin() + int64_t(plan.oldest++ % most_replays);
       replay->addresses.clear();  // of no use if recording fails
       replay->graph.recapture(recorder_, work);
-      replay->addresses = std::move(addresses);
     }
+    replay->addresses.assign(buffers.begin(), buffers.end());
   }
   replay->graph.launch(device_.stream());
 }
 
 void GpuEngine::launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
-                           cuda::Address error_cells, const cuda::Stream& stream) {
+                           const cuda::Stream& stream) {
+  if (plan.cells)
+    cuda::fill(plan.cells.address(), std::byte(0), plan.reporting.size() * error_cell_bytes,
+               stream);
   const auto& launches = plan.program.launches;
   for (size_t i = 0, cell = 0; i < launches.size(); ++i) {
     const compiler::LoweredKernel& kernel = launches[i].kernel;
@@ -270,8 +399,9 @@ void GpuEngine::launch_all(const Plan& plan, std::span<const cuda::Address> buff
       sort(launches[i], plan.kernels[i], buffers);
       continue;
     }
-    const size_t mine = kernel.reports.empty() ? 0 : cell++;
-    launch(kernel, plan.kernels[i], buffers, error_cells + mine * error_cell_bytes, stream);
+    const cuda::Address error_cell =
+        kernel.reports.empty() ? 0 : plan.cells.address() + cell++ * error_cell_bytes;
+    launch(kernel, plan.kernels[i], buffers, error_cell, stream);
   }
 }
 
@@ -323,19 +453,6 @@ void GpuEngine::sort(const compiler::Program::Launch& launch, const cuda::Functi
         .add(total);
     function.launch(device_.stream(), shape, arguments.bytes());
     from = to;
-  }
-}
-
-void GpuEngine::check_reports(const Plan& plan, cuda::Address error_cells) {
-  if (plan.reporting.empty()) return;
-  std::vector<std::array<int64_t, 2>> cells(plan.reporting.size());
-  static_assert(sizeof(cells[0]) == error_cell_bytes);
-  device_.copy_to_host(std::as_writable_bytes(std::span(cells)), error_cells);
-  for (size_t i = 0; i < cells.size(); ++i) {
-    const auto [code, value] = cells[i];
-    if (code == 0) continue;
-    const auto& reports = plan.program.launches[plan.reporting[i]].kernel.reports;
-    throw Error(fmt::format(fmt::runtime(reports.at(size_t(code) - 1)), value));
   }
 }
 

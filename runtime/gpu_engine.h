@@ -5,11 +5,12 @@
 //   2. kernels         those of a plan that are not known yet are compiled as one program, since
 //                      NVRTC compiles one program at a time; looked up on disk by its text
 //   3. run             a plan that comes again is recorded as a graph of the driver's, which is
-//   given
-//                      to the GPU as one: for the same addresses it is replayed, for others it is
-//                      recorded anew. One arena for temporaries, buffers for results, launches in
-//                      order on the device's stream. Nothing waits for the GPU, unless a kernel can
-//                      report an index out of range: that is an error of this call
+//                      given to the GPU as one: for the same addresses it is replayed, for others
+//                      it is recorded anew. One arena for temporaries, buffers for results,
+//                      launches in order on the device's stream
+//   4. outcome         of a plan whose kernels can report an index out of range: known later
+//                      (runtime/gpu_outcome.h). Nothing waits for the GPU, but for a run so many
+//                      before that what is kept until its outcome is known must not pile up
 //
 // The driver gets machine code, or PTX where it takes no machine code, as checkers behind the
 // driver's interface do; with CERMET_CUDA_PTX=1 only PTX.
@@ -17,6 +18,7 @@
 // Elements on the host that a program reads (numbers, tensors without axes, expressions of
 // constants that were computed there) are copied to the device first.
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -44,8 +46,10 @@ class GpuEngine {
   const compiler::Target& target() const { return target_; }
 
   // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major;
-  // what is given to the device's stream next finds them there. Throws Error for what a kernel
-  // reports (an index out of range), DeviceError when memory, NVRTC or the driver fails.
+  // what is given to the device's stream next finds them there. Results that depend on an index
+  // have an outcome, which is known later; with a device that waits after each launch it is known
+  // at once and Error thrown here. Throws Error for elements that are known to have failed,
+  // DeviceError when memory, NVRTC or the driver fails.
   std::vector<std::shared_ptr<const DeviceStorage>> realize(std::span<const ir::Value> roots,
                                                             compiler::Numerics numerics = {});
 
@@ -59,19 +63,23 @@ class GpuEngine {
 
  private:
   struct Plan;
+  struct Memory;
   std::shared_ptr<const Plan> plan_for(const Request& request);
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
   cuda::Module compile(const std::string& kernels, const std::string& source);
   GpuCode code_for(const std::string& kernels, const std::string& source);
-  void run(const Plan& plan, std::span<const cuda::Address> buffers, cuda::Address error_cells);
+  Memory memory_for(const compiler::Program& program, const Request& request,
+                    std::span<const std::shared_ptr<const ir::Storage>> inputs);
+  std::unique_ptr<ReportSlot> run(const Plan& plan, std::span<const cuda::Address> buffers);
+  void replay(const Plan& plan, std::span<const cuda::Address> buffers);
   void launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
-                  cuda::Address error_cells, const cuda::Stream& stream);
+                  const cuda::Stream& stream);
   void launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
               std::span<const cuda::Address> buffers, cuda::Address error_cell,
               const cuda::Stream& stream);
   void sort(const compiler::Program::Launch& launch, const cuda::Function& function,
             std::span<const cuda::Address> buffers);
-  void check_reports(const Plan& plan, cuda::Address error_cell);
+  void keep_open(std::shared_ptr<Outcome> outcome);
 
   cuda::Device& device_;
   const compiler::Target target_;
@@ -80,9 +88,11 @@ class GpuEngine {
   EngineLog log_;
   std::mutex recording_;  // held while the recorder is used
   const cuda::Stream recorder_;
+  const std::shared_ptr<ReportSlots> slots_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
   std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;  // by signature
   std::unordered_map<std::string, cuda::Function> kernels_;             // by loop text
+  std::deque<std::shared_ptr<Outcome>> open_;  // that may not be known yet, in order
 };
 
 // The engine of the tensors on a GPU, made when it is first asked for. Throws DeviceError without a

@@ -65,7 +65,7 @@ void realize(std::span<const Tensor> tensors, SourceLocation where) {
     state_of("realize", t, where);
     states.push_back(t.state(where));
   }
-  located(where, [&] { runtime::realize_states(states); });
+  located(where, [&] { runtime::realize_states(states, where); });
 }
 
 namespace {
@@ -114,9 +114,8 @@ size_t Tensor::readable(DType dtype, const SourceLocation& where) const {
 }
 
 void Tensor::read(DType dtype, void* to, const SourceLocation& where) const {
-  realize(where);
   const runtime::TensorState& state = *this->state(where);
-  const auto elements = state.cell()->elements();
+  const auto elements = runtime::sound_elements(*this, where);
   if (elements->place() != 0) return cpu(where).read(dtype, to, where);
   copy_elements(state.view().levels()[0], dtype, elements->host_data(), to);
 }

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_set>
 
 #include "ir/check.h"
 #include "ir/view_transpose.h"
 #include "runtime/devices.h"
 #include "runtime/engine.h"
+#include "runtime/open_runs.h"
 #include "runtime/pending_updates.h"
 
 namespace cermet::runtime {
@@ -32,6 +32,10 @@ class Unrecorded : public ir::GradientRule {
 ir::Value unrecorded(const ir::Value& fresh, const ir::Value& old) {
   return ir::custom_gradient(ir::stop_gradient(fresh), std::span(&old, 1),
                              std::make_shared<const Unrecorded>());
+}
+
+bool shows(const ir::Node& node, const ir::Storage& elements) {
+  return node.op == ir::Op::Data && node.as<ir::DataAttr>().storage.get() == &elements;
 }
 
 }  // namespace
@@ -81,7 +85,7 @@ void Cell::assign(ir::Value value) {
   std::lock_guard lock(mutex_);
   CERMET_CHECK(value->shape == value_->shape && value->dtype == value_->dtype,
                "a cell of {} is assigned {}", ir::type_string(*value_), ir::type_string(*value));
-  if (value->checks_indices)
+  if (value->checks_indices || (value->place > 0 && runs_are_open()))
     before_.push_back(std::move(value_));
   else
     before_.clear();
@@ -126,11 +130,49 @@ void Cell::computed(const ir::Value& value, std::shared_ptr<const ir::Storage> e
   std::lock_guard lock(mutex_);
   if (value != value_) return;
   elements_ = std::move(elements);
-  before_.clear();
   pending_updates().remove(ticket_);
+  const bool replaced = !value_->requires_grad;  // else backward() still needs the history
+  if (outcome_of(*elements_)) {
+    open_.push_back({elements_.get(), replaced && value_->op != ir::Op::Data});
+    if (open_.back().replaced) before_.push_back(value_);
+  } else {
+    before_.clear();
+    open_.clear();
+  }
   if (home_) write_home(*elements_);
-  if (value_->requires_grad) return;  // backward() still needs the history
-  value_ = home_ ? home_ : ir::data(elements_, value_->dtype, value_->shape);
+  if (replaced) value_ = home_ ? home_ : ir::data(elements_, value_->dtype, value_->shape);
+}
+
+// Takes elements off those whose outcome is not known. Nothing if they are not among them.
+std::optional<Cell::Open> Cell::close(const ir::Storage& elements) {
+  const auto at = std::ranges::find(open_, &elements, &Open::elements);
+  if (at == open_.end()) return std::nullopt;
+  const Open out = *at;
+  open_.erase(at);
+  return out;
+}
+
+void Cell::settled(const ir::Storage& elements) {
+  std::lock_guard lock(mutex_);
+  if (!close(elements)) return;
+  const auto at = std::ranges::find_if(
+      before_, [&](const ir::Value& value) { return shows(*value, elements); });
+  if (at != before_.end())
+    before_.erase(before_.begin(), at);
+  else if (elements_.get() == &elements)
+    before_.clear();
+}
+
+void Cell::failed(const ir::Storage& elements) {
+  std::lock_guard lock(mutex_);
+  const std::optional<Open> open = close(elements);
+  if (!open || elements_.get() != &elements) return;
+  elements_ = nullptr;
+  if (open->replaced && shows(*value_, elements)) {
+    value_ = std::move(before_.back());
+    before_.pop_back();
+  }
+  if (!before_.empty()) pending_updates().add(ticket_, weak_from_this());
 }
 
 // Copies the elements to the home. If somebody else still holds the home's Data node, a pending
@@ -252,106 +294,6 @@ Tensor make_tensor(ir::Value value) {
 bool& grad_mode() {
   thread_local bool enabled = true;
   return enabled;
-}
-
-namespace {
-
-// The elements of an expression that is a buffer already; memory of someone else is read anew.
-std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node) {
-  auto known = node.op == ir::Op::Data ? node.as<ir::DataAttr>().storage : node.value();
-  if (!known || known->borrowed()) return nullptr;
-  return known;
-}
-
-// What is to be computed of some cells, and for whom.
-struct Work {
-  std::vector<std::shared_ptr<Cell>> cells;
-  std::vector<ir::Value> roots;  // of each cell
-
-  void add(const std::shared_ptr<Cell>& cell, const ir::Value& value) {
-    if (auto known = known_elements(*value)) {
-      cell->computed(value, std::move(known));
-      return;
-    }
-    cells.push_back(cell);
-    roots.push_back(value);
-  }
-  void run() const {
-    const auto results = realize_values(roots);
-    for (size_t i = 0; i < cells.size(); ++i) cells[i]->computed(roots[i], results[i]);
-  }
-};
-
-// What computing the value throws, if that is the caller's mistake.
-std::optional<std::string> mistake_in(const ir::Value& value) {
-  if (!value->checks_indices || known_elements(*value)) return std::nullopt;
-  try {
-    realize_values(std::span(&value, 1));
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return std::nullopt;
-}
-
-// Puts the cell back to what it held before a write that fails; nothing happens if what it held
-// first fails as well, since then no write is to blame. Whoever fails after one that works is found
-// by bisection: what follows a write mostly contains it.
-void undo_mistake(Cell& cell) {
-  const std::vector<ir::Value> history = cell.history();
-  if (history.size() < 2 || mistake_in(history.front())) return;
-  size_t works = 0, fails = history.size() - 1;
-  while (fails - works > 1) {
-    const size_t middle = (works + fails) / 2;
-    (mistake_in(history[middle]) ? fails : works) = middle;
-  }
-  cell.put_back(history.back(), history[works]);
-}
-
-// A mistake without the name of the op that found it: a gather finds the same index out of range as
-// the scatter that is its gradient.
-std::string_view without_op(std::string_view text) {
-  const size_t colon = text.find(": ");
-  return colon == text.npos ? text : text.substr(colon + 2);
-}
-
-// Undoes the writes that `reported` was thrown for, in cells that were to be computed. Of several
-// cells, one that fails in another way keeps its value, so that its own mistake is still reported.
-void undo_mistakes(std::span<const std::shared_ptr<Cell>> cells, std::string_view reported) {
-  for (const std::shared_ptr<Cell>& cell : cells) {
-    if (cell->history().size() < 2) continue;
-    const auto mistake = mistake_in(cell->value());
-    if (mistake && (cells.size() == 1 || without_op(*mistake) == without_op(reported)))
-      undo_mistake(*cell);
-  }
-}
-
-}  // namespace
-
-void realize_states(std::span<const std::shared_ptr<TensorState>> states) {
-  Work asked;
-  std::unordered_set<const Cell*> seen;
-  for (const auto& state : states)
-    if (seen.insert(state->cell().get()).second && !state->cell()->elements())
-      asked.add(state->cell(), state->cell()->value());
-  if (asked.roots.empty()) return;
-
-  Work all = asked;
-  for (const auto& [cell, value] : pending_updates().sharing_with(asked.roots))
-    all.add(cell, value);
-  if (all.roots.size() > asked.roots.size()) {
-    try {
-      return all.run();
-    } catch (const Error&) {  // perhaps of an update that nobody asked for: without them, then
-    } catch (const DeviceError&) {
-    }
-  }
-  try {
-    asked.run();
-  } catch (const Error& e) {
-    undo_mistakes(all.cells, e.what());
-    throw;
-  }
-  for (size_t i = asked.cells.size(); i < all.cells.size(); ++i) all.cells[i]->withhold();
 }
 
 }  // namespace cermet::runtime

@@ -9,7 +9,8 @@
 //
 // Until then the cell remembers what it held before those writes that can fail when they are
 // computed (an index out of range). The realize that finds the mistake throws, and the cell is put
-// back to what it held before the write that made it.
+// back to what it held before the write that made it. On a GPU elements are there before it is
+// known that they are right (runtime/open_runs.h), and the cell remembers until it is.
 //
 // A cell may have a home: memory that the outside can see, because it was borrowed or because
 // data() gave a pointer to it out. Realizing such a cell writes the elements there. Pending
@@ -79,10 +80,19 @@ class Cell : public std::enable_shared_from_this<Cell> {
   std::shared_ptr<const ir::Storage> elements() const;
   // The elements of `value` were computed; nothing happens if the cell has another value by now.
   void computed(const ir::Value& value, std::shared_ptr<const ir::Storage> elements);
+  // Of elements that were computed when their outcome was not known: they are right; they are not,
+  // and the cell is what it was before, unless it was written to since.
+  void settled(const ir::Storage& elements);
+  void failed(const ir::Storage& elements);
   // The memory of the elements, which exist, on the host. From now on the outside may write to it.
   void* give_out();
 
  private:
+  struct Open {
+    const ir::Storage* elements;
+    bool replaced;  // a Data node of them took the place of what was computed, the last of before_
+  };
+  std::optional<Open> close(const ir::Storage& elements);
   void write_home(const ir::Storage& elements);
 
   mutable std::mutex mutex_;  // guards what follows
@@ -90,6 +100,7 @@ class Cell : public std::enable_shared_from_this<Cell> {
   std::shared_ptr<const ir::Storage> elements_;  // of value_
   ir::Value home_;                               // a Data node of the home, or empty
   std::vector<ir::Value> before_;                // history() without value_
+  std::vector<Open> open_;                       // what the cell has or had, outcome not known
   uint64_t ticket_ = 0;                          // of pending_updates()
 };
 
@@ -155,8 +166,13 @@ ir::Value as_recorded(ir::Value value);
 bool& grad_mode();
 
 // Makes the elements of all cells exist, as one program, and those of pending in-place updates that
-// share a computation with them.
-void realize_states(std::span<const std::shared_ptr<TensorState>> states);
+// share a computation with them. `where` is the user's call.
+void realize_states(std::span<const std::shared_ptr<TensorState>> states,
+                    const SourceLocation& where);
+// The elements of a tensor's cell, which it realizes; on a GPU, waits until they are known to be
+// right. Throws Error if they are not.
+std::shared_ptr<const ir::Storage> sound_elements(const Tensor& tensor,
+                                                  const SourceLocation& where);
 
 // Runs f; an Error that does not say where it happened gets the user's place.
 template <class F>

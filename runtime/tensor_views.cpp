@@ -258,8 +258,10 @@ Tensor Tensor::to(const Device& device, SourceLocation where) const {
     return this->device(where) == device;
   });
   if (is_there) return *this;
-  return runtime::located(
-      where, [&] { return runtime::make_tensor(runtime::value_on(value_of(*this), device)); });
+  return runtime::located(where, [&] {
+    if (this->device(where) != Device()) runtime::sound_elements(*this, where);
+    return runtime::make_tensor(runtime::value_on(value_of(*this), device));
+  });
 }
 Tensor Tensor::to(std::string_view dtype_or_device, SourceLocation where) const {
   const Options options = called("to", where, [&] { return Options(dtype_or_device, where); });

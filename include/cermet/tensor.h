@@ -21,6 +21,14 @@
 // operation, realize() throws and the tensor is put back to what it was before that operation; what
 // was recorded on top of it is lost.
 //
+// A GPU is not waited for: realize() gives it the work and returns. So an index out of range there
+// is thrown later: by the next call of the same thread that reads elements of that GPU, or calls
+// cuda::synchronize(), or by the next realize() after the GPU is done, whichever comes first, and
+// it names the place of the realize() that it happened in. Then it is as if that realize() had
+// thrown: its tensors are pending again, operations in place are taken back. What was recorded
+// meanwhile from elements that cannot be computed throws the same error when it is realized or
+// read. With CERMET_CUDA_SYNC=1 realize() itself waits and throws.
+//
 // Laziness and shared memory: memory borrowed with from_blob() or borrow() is read when a result is
 // realized, not when the operation is recorded. After `y = t + 1; array[0] = 99;` with t borrowed
 // from array, y sees 99. Take t.clone() for a snapshot; tensor(span) copies at once.
@@ -155,7 +163,8 @@ class Tensor {
   Device device(CERMET_HERE) const;
 
   // --- elements
-  // Computes the elements now and returns this tensor. What is computed once is kept.
+  // Computes the elements now and returns this tensor. What is computed once is kept. On a GPU it
+  // does not wait for them; see above for when errors are thrown.
   const Tensor& realize(CERMET_HERE) const;
   // The element of a tensor with one element, converted to T.
   template <Element T>

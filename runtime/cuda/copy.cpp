@@ -142,6 +142,15 @@ void copy(Address to, const Card& to_card, Address from, const Card& from_card, 
              "cuMemcpyPeerAsync");
 }
 
+void copy(const PinnedMemory& to, Address from, size_t bytes, const Stream& stream) {
+  CERMET_CHECK(bytes <= to.bytes(), "{} bytes are copied to {}", bytes, to.bytes());
+  if (bytes == 0) return;
+  const Card& card = stream.card();
+  const Card::Current current(card);
+  card.check(card.driver().MemcpyDtoHAsync(to.data(), from, bytes, stream.handle()),
+             "cuMemcpyDtoHAsync");
+}
+
 void fill(Address to, std::byte value, size_t bytes, const Stream& stream) {
   if (bytes == 0) return;
   const Card& card = stream.card();

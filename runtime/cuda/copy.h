@@ -77,6 +77,9 @@ class HostCopies {
 void copy(Address to, const Card& to_card, Address from, const Card& from_card, size_t bytes,
           const Stream& stream);
 
+// To the begin of pinned memory, when the stream comes to it.
+void copy(const PinnedMemory& to, Address from, size_t bytes, const Stream& stream);
+
 // Sets every byte, when the stream comes to it.
 void fill(Address to, std::byte value, size_t bytes, const Stream& stream);
 
