@@ -45,6 +45,14 @@ class MoveBack : public ir::GradientRule {
   Device home_;
 };
 
+// Waits for the outcome and throws what it says.
+void require_right(const ir::Storage& elements) {
+  if (const std::shared_ptr<Outcome> outcome = outcome_of(elements)) {
+    outcome->wait();
+    outcome->check();
+  }
+}
+
 std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes, int place) {
   if (place > 0 && from.place() == 0) return gpu_engine(place - 1).upload(from, bytes);
   if (place == 0) {
@@ -53,6 +61,7 @@ std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes,
     return std::make_shared<const BufferStorage>(to);
   }
   // Between GPUs: the other's work is waited for, then the bytes go directly.
+  require_right(from);
   cuda::Device& target = gpu_engine(place - 1).device();
   cuda::Device& source = gpu_engine(from.place() - 1).device();
   const cuda::DeviceBuffer buffer = dynamic_cast<const DeviceStorage&>(from).buffer();
@@ -93,18 +102,6 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
   return out;
 }
 
-namespace {
-
-// Waits for the outcome and throws what it says.
-void require_right(const ir::Storage& elements) {
-  if (const std::shared_ptr<Outcome> outcome = outcome_of(elements)) {
-    outcome->wait();
-    outcome->check();
-  }
-}
-
-}  // namespace
-
 std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots) {
   auto out = realize_values(roots);
   for (const auto& elements : out) require_right(*elements);
@@ -127,7 +124,7 @@ ir::Value value_on(const ir::Value& value, const Device& device) {
     storage = realize_at(place, std::span(&value, 1))[0];
     require_right(*storage);
   } else {
-    storage = copied(*realize_now(std::span(&value, 1))[0], bytes, place);
+    storage = copied(*realize_values(std::span(&value, 1))[0], bytes, place);
   }
   const ir::Value moved = ir::data(std::move(storage), value->dtype, value->shape);
   if (!value->requires_grad) return moved;
@@ -137,12 +134,14 @@ ir::Value value_on(const ir::Value& value, const Device& device) {
 
 void read_elements(const ir::Storage& storage, size_t bytes, void* to) {
   if (bytes == 0) return;
-  if (const auto* there = dynamic_cast<const DeviceStorage*>(&storage))
+  if (const auto* there = dynamic_cast<const DeviceStorage*>(&storage)) {
     gpu_engine(there->place() - 1)
         .device()
         .copy_to_host({static_cast<std::byte*>(to), bytes}, there->buffer().address());
-  else
+    require_right(storage);
+  } else {
     std::memcpy(to, buffer_of(storage).data(), bytes);
+  }
 }
 
 }  // namespace cermet::runtime

@@ -35,7 +35,8 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::
 // realizing throws; DeviceError if there is no such device.
 ir::Value value_on(const ir::Value& value, const Device& device);
 
-// Copies a storage's elements to the host, from wherever they are.
+// Copies a storage's elements to the host, from wherever they are. Throws Error if computing them
+// found an index out of range.
 void read_elements(const ir::Storage& storage, size_t bytes, void* to);
 
 }  // namespace cermet::runtime

@@ -52,6 +52,7 @@ cermet_test(test_cuda
 cermet_test(test_cuda_api
   LIBRARIES cermet
   SOURCES
+  api/cuda_outcome_test.cpp
   api/cuda_test.cpp
   api/devices_test.cpp
 )
@@ -129,6 +130,10 @@ cermet_gpu_run(test_gradient "90 random:5" AFTER "90 lazy"
                "[#gradient_elementwise_test],[#gradient_golden_test]")
 cermet_gpu_run(test_gradient "80 eager" "[#gradient_random_test]")
 cermet_gpu_run(test_api "90 eager" "[#grad_test]~[cpu]")
+
+# Updates in place, and those that fail after their realize has returned.
+cermet_gpu_run(test_api "90 lazy" "[#updates_test]~[cpu]")
+cermet_gpu_run(test_api "90 random:6" AFTER "90 lazy" "[#updates_test]~[cpu]")
 
 # Networks, which api/cuda_test.cpp trains on 90 in random order too.
 cermet_gpu_run(test_cuda_api "80 lazy" "cuda: networks*")

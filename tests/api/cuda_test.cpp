@@ -113,17 +113,9 @@ TEST_CASE("cuda: in-place operations and views share elements on the GPU") {
   expect_clean_gpu();
 }
 
-TEST_CASE("cuda: an index out of range is the caller's error, and the GPU goes on") {
-  CERMET_NEEDS_NVRTC();
-  const ct::Tensor x = ct::arange(10, "cuda");
-  CHECK_ERROR(x.index_select(0, ct::tensor({3, 11}, "cuda")).realize(), "index 11", "10 elements");
-  CHECK(x.index_select(0, ct::tensor({3, 9}, "cuda")).to_vector<int64_t>() ==
-        std::vector<int64_t>{3, 9});
-  expect_clean_gpu();
-}
-
 TEST_CASE("cuda: a plan that comes again is one graph") {
   CERMET_NEEDS_NVRTC();
+  const uint64_t before = gpu_counters().graph_instantiations;
   // With the caching allocator buffers are found where they were.
   ct::runtime::cuda::Devices devices(ct::runtime::cuda::driver(), {});
   ct::runtime::GpuEngine engine(devices.at(0));
@@ -142,7 +134,7 @@ TEST_CASE("cuda: a plan that comes again is one graph") {
   for (int i = 0; i < 10; ++i) step(float(i));
   CHECK(engine.stats().plan_misses == 1);
   if (!on_real_gpu()) CHECK(gpu_counters().graph_launches >= 9);
-  CHECK(gpu_counters().graph_instantiations <= 4);
+  CHECK(gpu_counters().graph_instantiations - before <= 4);
   expect_clean_gpu();
 }
 
