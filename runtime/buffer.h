@@ -18,7 +18,6 @@
 #include <utility>
 
 #include "cermet/dtype.h"
-#include "runtime/allocator_stats.h"
 
 namespace cermet::runtime {
 
@@ -66,6 +65,14 @@ struct AllocatorOptions {
   // For tests: every buffer ends right before a page that cannot be read and is unmapped when
   // freed. A buffer whose size is a multiple of 64 is still aligned to 64.
   bool guard_pages = false;
+};
+
+struct AllocatorStats {
+  int64_t live_bytes = 0;    // in buffers, rounded up to their size class
+  int64_t cached_bytes = 0;  // freed and kept
+  int64_t peak_bytes = 0;    // the most that live_bytes ever was
+  int64_t hits = 0;          // allocations served from the cache
+  int64_t misses = 0;        // allocations that asked the system
 };
 
 // Thread-safe. Movable, not copyable.

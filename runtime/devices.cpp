@@ -88,6 +88,12 @@ void require_device(const Device& device) {
   if (device.kind == Device::Kind::Cuda) gpu_engine(device.index);
 }
 
+std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node) {
+  auto known = node.op == ir::Op::Data ? node.as<ir::DataAttr>().storage : node.value();
+  if (!known || known->borrowed() || known->failed()) return nullptr;
+  return known;
+}
+
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {
   std::map<int, std::vector<size_t>> by_place;
   for (size_t i = 0; i < roots.size(); ++i)
@@ -124,7 +130,8 @@ ir::Value value_on(const ir::Value& value, const Device& device) {
     storage = realize_at(place, std::span(&value, 1))[0];
     require_right(*storage);
   } else {
-    storage = copied(*realize_values(std::span(&value, 1))[0], bytes, place);
+    const auto known = known_elements(*value);
+    storage = copied(known ? *known : *realize_values(std::span(&value, 1))[0], bytes, place);
   }
   const ir::Value moved = ir::data(std::move(storage), value->dtype, value->shape);
   if (!value->requires_grad) return moved;

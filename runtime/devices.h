@@ -18,6 +18,10 @@ Device device_of(const ir::Node& node);  // the CPU for what can be computed any
 // Throws Error if there is no such GPU, DeviceError without a driver.
 void require_device(const Device& device);
 
+// The elements of an expression that is a buffer already; null for one whose computation failed.
+// Memory of someone else is read anew.
+std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node);
+
 // Computes the roots, those of one device as one program there. Result i has the elements of root
 // i, row-major.
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots);

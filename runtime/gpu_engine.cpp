@@ -127,7 +127,14 @@ GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
       recorder_(device.card()),
       slots_(std::make_shared<ReportSlots>(device.card())) {}
 
-GpuEngine::~GpuEngine() = default;
+// Modules must not go while their kernels are still to run.
+GpuEngine::~GpuEngine() {
+  try {
+    device_.synchronize();
+  } catch (const DeviceError&) {
+    // The card is lost, and nothing runs on it any more.
+  }
+}
 
 std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& request) {
   {

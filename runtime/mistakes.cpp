@@ -7,12 +7,6 @@
 
 namespace cermet::runtime {
 
-std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node) {
-  auto known = node.op == ir::Op::Data ? node.as<ir::DataAttr>().storage : node.value();
-  if (!known || known->borrowed() || known->failed()) return nullptr;
-  return known;
-}
-
 namespace {
 
 // What computing the value throws, if that is the caller's mistake.

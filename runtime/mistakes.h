@@ -9,10 +9,6 @@
 
 namespace cermet::runtime {
 
-// The elements of an expression that is a buffer already; null for one whose computation failed.
-// Memory of someone else is read anew.
-std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node);
-
 // Undoes the writes that `reported`, the message of an error, was thrown for, in cells that were to
 // be computed. Of several cells, one that fails in another way keeps its value, so that its own
 // mistake is still reported.

@@ -33,9 +33,17 @@ class Inbox {
   std::optional<Error> error_;
 };
 
+// This thread's. Destructors of static objects run when that of the main thread is gone.
 const std::shared_ptr<Inbox>& inbox() {
-  thread_local const auto mine = std::make_shared<Inbox>();
-  return mine;
+  static const auto* const late = new auto(std::make_shared<Inbox>());
+  thread_local bool gone = false;
+  struct Mine {
+    std::shared_ptr<Inbox> inbox = std::make_shared<Inbox>();
+    ~Mine() { gone = true; }
+  };
+  if (gone) return *late;
+  thread_local const Mine mine;
+  return mine.inbox;
 }
 
 struct Run {
@@ -132,7 +140,7 @@ class OpenRuns {
   std::shared_ptr<Run> next(Settle which, int place, const std::vector<int>& busy) const {
     const std::lock_guard lock(mutex_);
     const auto fits = [&](const std::shared_ptr<Run>& run) {
-      return which == Settle::All ? run->place == place
+      return which == Settle::All ? place < 0 || run->place == place
                                   : std::ranges::find(busy, run->place) == busy.end();
     };
     const auto at = std::ranges::find_if(runs_, fits);

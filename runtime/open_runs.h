@@ -34,9 +34,9 @@ struct OpenResult {
 void add_open_runs(std::span<const OpenResult> results, const SourceLocation& where);
 
 enum class Settle { Finished, All };
-// Deals with the runs that are known to be finished; or waits for all of the GPU of this place
-// first (see runtime/devices.h). Throws Error for a mistake in what this thread realized that was
-// not thrown yet; DeviceError where the driver refuses.
+// Deals with the runs that are known to be finished; or waits for all first, of the GPU of this
+// place (see runtime/devices.h), or of every one. Throws Error for a mistake in what this thread
+// realized that was not thrown yet; DeviceError where the driver refuses.
 void settle_runs(Settle which, int place = -1);
 
 // Whether there are any: expressions may depend on elements that turn out to have failed.

@@ -33,8 +33,19 @@ class Work {
   void run_asked() const { run(asked()); }
 
  private:
+  // Open runs keep memory: where there is none left they are waited for.
+  static std::vector<std::shared_ptr<const ir::Storage>> results_of(
+      std::span<const ir::Value> roots) {
+    try {
+      return realize_values(roots);
+    } catch (const DeviceError&) {
+      if (!runs_are_open()) throw;
+    }
+    settle_runs(Settle::All);
+    return realize_values(roots);
+  }
   void run(std::span<const ir::Value> roots) const {
-    const auto results = realize_values(roots);
+    const auto results = results_of(roots);
     std::vector<OpenResult> given;
     for (size_t i = 0; i < roots.size(); ++i)
       given.push_back({cells_[i], roots[i], results[i], i < asked_});

@@ -52,6 +52,7 @@ cermet_test(test_cuda
 cermet_test(test_cuda_api
   LIBRARIES cermet
   SOURCES
+  api/cuda_host_test.cpp
   api/cuda_outcome_test.cpp
   api/cuda_test.cpp
   api/devices_test.cpp

@@ -74,10 +74,23 @@ Card::Card(const Driver& driver, int index, const CardOptions& options)
 }
 
 Card::~Card() {
-  if (!options_.context) driver_.DevicePrimaryCtxRelease(device_);
+  if (!options_.context && !forked()) driver_.DevicePrimaryCtxRelease(device_);
 }
 
+namespace {
+
+// The context that the innermost Current of this thread made current; null outside of all.
+thread_local CUctx_st* held_context = nullptr;
+
+}  // namespace
+
 Result Card::Current::push(const Card& card) noexcept {
+  outer_ = held_context;
+  if (held_context == card.context_) {
+    holds_ = true;
+    return Result::Success;
+  }
+  if (forked()) return Result::NotInitialized;
   CUctx_st* current = nullptr;
   Result result = card.driver_.CtxGetCurrent(&current);
   if (result == Result::Success && current != card.context_) {
@@ -85,10 +98,12 @@ Result Card::Current::push(const Card& card) noexcept {
     if (result == Result::Success) pushed_ = &card;
   }
   holds_ = result == Result::Success;
+  if (holds_) held_context = card.context_;
   return result;
 }
 
 void Card::Current::pop() noexcept {
+  held_context = outer_;
   CUctx_st* popped = nullptr;
   if (pushed_) pushed_->driver_.CtxPopCurrent(&popped);
 }
@@ -97,7 +112,12 @@ Card::Current::Current(const Card& card) { card.check(push(card), "cuCtxPushCurr
 Card::Current::Current(const Card& card, Quiet) noexcept { push(card); }
 
 void Card::fail(Result result, const char* call) const {
-  std::string text = fmt::format("cuda:{}: {}", index_, describe(driver_, result, call));
+  std::string text =
+      forked() ? fmt::format(
+                     "cuda:{}: it was opened before this process was forked, and does not "
+                     "work in the child",
+                     index_)
+               : fmt::format("cuda:{}: {}", index_, describe(driver_, result, call));
   if (is_fatal(result)) {
     lost_ = true;
     text += "; the device is lost to this process";

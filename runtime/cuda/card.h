@@ -57,7 +57,8 @@ class Card {
   bool waits_after_launch() const { return options_.wait_after_launch; }
   LaunchLog& launches() const { return launches_; }
 
-  // Makes the context current until the object dies.
+  // Makes the context current until the object dies. One inside of another of the same card calls
+  // nothing: the code in between must leave the thread's context as it finds it.
   class Current {
    public:
     explicit Current(const Card& card);
@@ -74,6 +75,7 @@ class Card {
     Result push(const Card& card) noexcept;
     void pop() noexcept;
     const Card* pushed_ = nullptr;  // null: it was current already
+    CUctx_st* outer_ = nullptr;     // the context of the Current of this thread around this one
     bool holds_ = false;
   };
 

@@ -48,6 +48,7 @@ HostCopies::HostCopies(std::shared_ptr<const Card> card, size_t piece_bytes)
 
 HostCopies::~HostCopies() {
   for (const Slot& slot : up_) try {
+      leave(slot);
       if (slot.done) slot.done->synchronize();
     } catch (const DeviceError&) {
       // The card is lost, so it reads nothing any more.
@@ -74,12 +75,19 @@ HostCopies::Slot& HostCopies::slot_for(size_t bytes, const Stream& stream) {
   Slot& current = up_[current_];
   if (current.user && current.user->of(stream) && current.used + bytes <= piece_bytes_)
     return current;
+  leave(current);
   current_ = (current_ + 1) % slots_up;
   Slot& next = up_[current_];
   next.done->synchronize();
   next.used = 0;
   next.user.emplace(stream);
   return next;
+}
+
+// Marks the last use of a slot. A stream that is gone has waited for its copies.
+void HostCopies::leave(const Slot& slot) {
+  if (!slot.user) return;
+  if (const std::optional<Stream> stream = slot.user->stream()) slot.done->record(*stream);
 }
 
 void HostCopies::to_card(Address to, std::span<const std::byte> from, const Stream& stream) {
@@ -96,7 +104,6 @@ void HostCopies::to_card(Address to, std::span<const std::byte> from, const Stre
     card_->check(card_->driver().MemcpyHtoDAsync(to + done, piece, bytes, stream.handle()),
                  "cuMemcpyHtoDAsync");
     slot.used += aligned(bytes);
-    slot.done->record(stream);
     done += bytes;
   }
 }

@@ -50,7 +50,8 @@ class HostCopies {
   void to_host(std::span<std::byte> to, Address from, const Stream& stream);
 
  private:
-  // A part of the pinned memory, whose last use is marked by an event.
+  // A part of the pinned memory, whose last use is marked by an event; that of the current slot of
+  // up_ when another one takes its place.
   struct Slot {
     std::byte* data = nullptr;
     size_t used = 0;  // from its begin, by what one stream was given
@@ -61,6 +62,7 @@ class HostCopies {
 
   void prepare();
   Slot& slot_for(size_t bytes, const Stream& stream);
+  void leave(const Slot& slot);
 
   std::shared_ptr<const Card> card_;
   size_t piece_bytes_;

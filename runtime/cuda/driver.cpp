@@ -1,6 +1,7 @@
 #include "runtime/cuda/driver.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <cstdint>
@@ -60,7 +61,17 @@ Driver load(const ir::DynamicLibrary& library) {
   return driver;
 }
 
+std::atomic<bool> is_forked = false;
+
+// The driver's own threads and its connection to the kernel do not come along.
+void watch_forks() {
+  static std::once_flag once;
+  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { is_forked = true; }); });
+}
+
 }  // namespace
+
+bool forked() { return is_forked.load(std::memory_order_relaxed); }
 
 std::filesystem::path driver_file() {
   const char* named = std::getenv("CERMET_CUDA_DRIVER");
@@ -68,6 +79,10 @@ std::filesystem::path driver_file() {
 }
 
 const Driver& open_driver(const std::filesystem::path& file) {
+  if (forked())
+    throw DeviceError(
+        "cuda: this process was forked from one that had opened the driver, which does not work in "
+        "it: use CUDA in the child only, or start another program");
   std::string why;
   std::optional<ir::DynamicLibrary> library = ir::DynamicLibrary::try_open(file, why);
   if (!library) throw refused(file, fmt::format("was not found: {}", why));
@@ -77,6 +92,7 @@ const Driver& open_driver(const std::filesystem::path& file) {
   };
   auto open = std::make_unique<Open>(Open{std::move(*library), {}});
   open->functions = load(open->library);
+  watch_forks();
   // Never closed: a driver keeps threads of its own, and other static objects may use it at exit.
   static auto* const opened = new std::vector<std::unique_ptr<Open>>;
   static std::mutex mutex;
@@ -88,15 +104,19 @@ const Driver& open_driver(const std::filesystem::path& file) {
 const Driver& driver() {
   static std::atomic<const Driver*> opened = nullptr;
   static std::mutex mutex;
-  if (const Driver* driver = opened.load(std::memory_order_acquire)) return *driver;
+  const auto found = [&] { return forked() ? nullptr : opened.load(std::memory_order_acquire); };
+  if (const Driver* driver = found()) return *driver;
   const std::scoped_lock lock(mutex);
-  if (const Driver* driver = opened.load(std::memory_order_acquire)) return *driver;
+  if (const Driver* driver = found()) return *driver;
   const Driver& driver = open_driver(driver_file());
   opened.store(&driver, std::memory_order_release);
   return driver;
 }
 
 std::string describe(const Driver& driver, Result result, const char* call) {
+  if (result == Result::Deinitialized)  // it does not say that any more
+    return fmt::format("{}: the driver has shut down, as the process ends ({}, {})", call,
+                       "CUDA_ERROR_DEINITIALIZED", unsigned(result));
   const char *name = nullptr, *text = nullptr;
   driver.GetErrorName(result, &name);
   driver.GetErrorString(result, &text);

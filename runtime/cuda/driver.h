@@ -74,11 +74,15 @@ std::filesystem::path driver_file();
 
 // The driver, opened and initialised by the first call, which may come from several threads at
 // once. Throws DeviceError ("cuda requested, but libcuda.so.1 was not found: ..."); a later call
-// tries again.
+// tries again, but in a process that forked().
 const Driver& driver();
 
 // The same for a file of the caller's choice. It stays open until the process ends.
 const Driver& open_driver(const std::filesystem::path& file);
+
+// Whether this process was forked from one that had opened a driver: CUDA cannot be used in it, nor
+// anything that was made before.
+bool forked();
 
 // "cuLaunchKernel: an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS, 700)"
 std::string describe(const Driver& driver, Result result, const char* call);

@@ -70,7 +70,7 @@ Graph& Graph::operator=(Graph&& other) noexcept {
 
 Graph::~Graph() {
   // A run that is not finished yet keeps what it needs.
-  if (executable_) card_->driver().GraphExecDestroy(executable_);
+  if (executable_ && !forked()) card_->driver().GraphExecDestroy(executable_);
 }
 
 void Graph::launch(const Stream& stream) const {

@@ -64,7 +64,7 @@ struct AllocatorCore {
   DeviceAllocatorOptions options;
   mutable std::mutex mutex;        // guards everything below
   std::map<size_t, Chain> cached;  // by capacity, an entry for each that was ever allocated
-  AllocatorStats stats;
+  DeviceAllocatorStats stats;
   bool closed = false;  // the allocator is gone, nothing will be taken from the cache again
 
   void count_live(size_t bytes) {
@@ -300,7 +300,7 @@ DeviceBuffer DeviceAllocator::allocate(size_t bytes, const Stream& stream) {
 
 int64_t DeviceAllocator::trim() { return trim_core(*core_); }
 
-AllocatorStats DeviceAllocator::stats() const {
+DeviceAllocatorStats DeviceAllocator::stats() const {
   const std::lock_guard lock(core_->mutex);
   return core_->stats;
 }

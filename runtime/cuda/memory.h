@@ -16,7 +16,6 @@
 #include <functional>
 #include <memory>
 
-#include "runtime/allocator_stats.h"
 #include "runtime/cuda/stream.h"
 
 namespace cermet::runtime::cuda {
@@ -56,11 +55,19 @@ struct DeviceAllocatorOptions {
   bool exact = false;
 };
 
+struct DeviceAllocatorStats {
+  int64_t live_bytes = 0;    // in buffers, rounded up to their size class
+  int64_t cached_bytes = 0;  // freed and kept
+  int64_t peak_bytes = 0;    // the most that live_bytes ever was
+  int64_t hits = 0;          // allocations served from the cache
+  int64_t misses = 0;        // allocations that asked the driver
+};
+
 // Thread-safe. May be destroyed before its buffers.
 class DeviceAllocator {
  public:
   using Options = DeviceAllocatorOptions;
-  using Stats = AllocatorStats;
+  using Stats = DeviceAllocatorStats;
   static constexpr size_t alignment = 256;
 
   explicit DeviceAllocator(std::shared_ptr<const Card> card, Options options = {});

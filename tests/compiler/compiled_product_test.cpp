@@ -13,28 +13,17 @@ using namespace cermet::test;
 
 namespace {
 
-std::vector<HostArray> operands(DType dtype, std::span<const Shape> shapes) {
-  std::vector<HostArray> out;
-  for (const Shape& shape : shapes)
-    out.push_back(numbers_between(dtype, shape, is_unsigned(dtype) ? 0 : -2,
-                                  is_float(dtype) ? 2 : 50, 1 + out.size()));
-  return out;
-}
-
-// Of a sum of products of numbers below 2, and a few roundings after it.
-Tolerance product_of(DType dtype, int64_t terms) {
-  if (!is_float(dtype)) return {};
-  Tolerance out = sum_tolerance(dtype, terms, 4 * double(terms));
-  if (size_of(dtype) == 2) out.ulps = 2;  // two roundings may go different ways
-  return out;
+void check_products(std::vector<Value> results, const Tolerance& tolerance,
+                    const std::vector<std::string>& targets = target_names()) {
+  const Graph graph = graph_over(std::move(results));
+  check_compiled(graph, product_operands(graph), tolerance, targets);
 }
 
 void check_dot(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k,
                const std::vector<std::string>& targets = target_names()) {
   INFO(fmt::format("{} {} x {}x{}x{}", name(dtype), batch, m, n, k));
-  const Shape shapes[] = {{batch, m, k}, {batch, k, n}};
-  const Value a = parameter(0, dtype, shapes[0]), b = parameter(1, dtype, shapes[1]);
-  check_compiled(graph_over({dot(a, b)}), operands(dtype, shapes), product_of(dtype, k), targets);
+  const Value a = parameter(0, dtype, {batch, m, k}), b = parameter(1, dtype, {batch, k, n});
+  check_products({dot(a, b)}, product_tolerance(dtype, k), targets);
 }
 
 }  // namespace
@@ -89,12 +78,11 @@ TEST_CASE("compiled: dot of views") {
       const Value repeated = expand(p[2], Shape{1, m, k});
       const Value padded = pad(pad(p[3], 1, 0, 1), 2, 1, 1);
       const Value folded = reshape(transpose(p[0], 1, 2), Shape{1, k, m});
-      check_compiled(
-          graph_over({dot(turned, p[4]), dot(turned, strided), dot(repeated, strided),
+      check_products({dot(turned, p[4]), dot(turned, strided), dot(repeated, strided),
                       dot(padded, p[4]), dot(flip(turned, 2), flip(p[4], 2)),
                       transpose(dot(turned, p[4]), 1, 2), dot(transpose(folded, 1, 2), strided),
-                      slice(dot(padded, strided), 2, 1, std::nullopt, 2)}),
-          operands(dtype, shapes), product_of(dtype, k));
+                      slice(dot(padded, strided), 2, 1, std::nullopt, 2)},
+                     product_tolerance(dtype, k));
     }
 }
 
@@ -114,9 +102,9 @@ TEST_CASE("compiled: dot with a prologue and an epilogue") {
                                 // The same product, as it is and after an epilogue.
                                 product};
       if (is_float(dtype)) out.push_back(dot(tanh(p[0]), p[1] / 3.0));
-      Tolerance tolerance = product_of(dtype, 40 * k);
+      Tolerance tolerance = product_tolerance(dtype, 40 * k);
       if (dtype == DType::F16) tolerance.absolute = 0.25, tolerance.relative = 4e-3;
-      check_compiled(graph_over(out), operands(dtype, shapes), tolerance);
+      check_products(out, tolerance);
     }
 }
 
@@ -127,9 +115,9 @@ TEST_CASE("compiled: products of products") {
     p.push_back(parameter(int64_t(i), DType::F32, shapes[i]));
   const Value hidden = tanh(dot(p[0], p[1]) + p[3]), out = dot(hidden, p[2]);
   const Value peak = reduce(Combine::Max, out, Dims{2}, true);
-  check_compiled(graph_over({out, out - peak, dot(transpose(hidden, 1, 2), out),
-                             reduce(Combine::Sum, dot(p[0], p[1]), Dims{1})}),
-                 operands(DType::F32, shapes), {.relative = 1e-4, .absolute = 1e-4});
+  check_products({out, out - peak, dot(transpose(hidden, 1, 2), out),
+                  reduce(Combine::Sum, dot(p[0], p[1]), Dims{1})},
+                 {.relative = 1e-4, .absolute = 1e-4});
 }
 
 TEST_CASE("compiled: conv with groups, strides, dilation and padding") {
@@ -159,8 +147,8 @@ TEST_CASE("compiled: conv with groups, strides, dilation and padding") {
       if (c.padding > 0) x = pad(pad(x, 3, c.padding, c.padding), 4, c.padding, c.padding);
       const Value y = conv(x, p[1], Dims{c.stride_h, c.stride_w}, Dims{c.dilation_h, c.dilation_w});
       const int64_t terms = c.channels * c.window_h * c.window_w;
-      check_compiled(graph_over({y, maximum(y + p[2], constant(dtype, {}, 0.0))}),
-                     operands(dtype, shapes), product_of(dtype, 4 * terms));
+      check_products({y, maximum(y + p[2], constant(dtype, {}, 0.0))},
+                     product_tolerance(dtype, 4 * terms));
     }
 }
 
@@ -170,14 +158,13 @@ TEST_CASE("compiled: conv in one and three dimensions, of views") {
   for (size_t i = 0; i < std::size(shapes); ++i)
     p.push_back(parameter(int64_t(i), DType::F32, shapes[i]));
   const Value wide = reshape(p[0], Shape{1, 1, 6, 40});
-  check_compiled(graph_over({conv(p[0], p[1], Dims{1}, Dims{1}), conv(p[0], p[1], Dims{3}, Dims{2}),
-                             conv(flip(p[0], 3), transpose(flip(p[1], 3), 1, 1), Dims{1}, Dims{1}),
-                             conv(p[2], p[3], Dims{1, 2, 1}, Dims{2, 1, 1}),
-                             conv(exp(p[0]), p[1] * 2.0, Dims{2}, Dims{1}),
-                             conv(pad(transpose(p[0], 0, 1), 3, 2, 2),
-                                  expand(p[1], Shape{2, 4, 3, 5}), Dims{1}, Dims{1}),
-                             reshape(conv(wide, reshape(slice(p[1], 3, 0, 2), Shape{1, 4, 6, 1}),
-                                          Dims{1}, Dims{1}),
-                                     Shape{160})}),
-                 operands(DType::F32, shapes), {.relative = 1e-4, .absolute = 1e-3});
+  check_products(
+      {conv(p[0], p[1], Dims{1}, Dims{1}), conv(p[0], p[1], Dims{3}, Dims{2}),
+       conv(flip(p[0], 3), transpose(flip(p[1], 3), 1, 1), Dims{1}, Dims{1}),
+       conv(p[2], p[3], Dims{1, 2, 1}, Dims{2, 1, 1}),
+       conv(exp(p[0]), p[1] * 2.0, Dims{2}, Dims{1}),
+       conv(pad(transpose(p[0], 0, 1), 3, 2, 2), expand(p[1], Shape{2, 4, 3, 5}), Dims{1}, Dims{1}),
+       reshape(conv(wide, reshape(slice(p[1], 3, 0, 2), Shape{1, 4, 6, 1}), Dims{1}, Dims{1}),
+               Shape{160})},
+      {.relative = 1e-4, .absolute = 1e-3});
 }

@@ -90,13 +90,14 @@ void hide_pinned(const Pinned& pinned) {
 }
 
 std::vector<CUcontext>& context_stack() {
-  thread_local std::vector<CUcontext> stack;
+  // Never destroyed: static objects of the program may call when the main thread's are.
+  thread_local auto* const stack = new std::vector<CUcontext>;
   thread_local uint64_t generation = 0;
   if (generation != driver().generation) {  // of a driver that is no more
     generation = driver().generation;
-    stack.clear();
+    stack->clear();
   }
-  return stack;
+  return *stack;
 }
 
 std::shared_ptr<Context> create_context(Device& device, unsigned flags) {

@@ -4,6 +4,8 @@
 
 #include "fakecuda/driver.h"
 
+#include <unistd.h>
+
 #include <exception>
 #include <new>
 #include <utility>
@@ -54,6 +56,8 @@ CUresult frame(const char* name, Needs needs, const std::function<void(Context*)
   if (ended) return CUDA_ERROR_DEINITIALIZED;
   try {
     Driver& state = driver();
+    ++state.called[name];
+    if (state.process != 0 && state.process != getpid()) fail(CUDA_ERROR_NOT_INITIALIZED);
     inject(state, name);
     if (needs != Needs::Nothing && !state.initialised) fail(CUDA_ERROR_NOT_INITIALIZED);
     Context* context = nullptr;
@@ -148,9 +152,18 @@ FAKECUDA_EXPORT uint64_t fakecuda_instructions(const char* prefix) {
   return driver().report.simulated().count(prefix);
 }
 
+FAKECUDA_EXPORT uint64_t fakecuda_calls(const char* prefix) {
+  const std::lock_guard<std::mutex> guard(mutex);
+  uint64_t count = 0;
+  for (const auto& [name, calls] : driver().called)
+    if (name.starts_with(prefix)) count += calls;
+  return count;
+}
+
 FAKECUDA_EXPORT void fakecuda_reset_counters() {
   const std::lock_guard<std::mutex> guard(mutex);
   driver().report.reset();
+  driver().called.clear();
 }
 
 FAKECUDA_EXPORT void fakecuda_reset() {

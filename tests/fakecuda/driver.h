@@ -7,6 +7,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fakecuda/abi.h"
@@ -32,6 +33,7 @@ struct Driver {
   Options options;
   Report report;
   bool initialised = false;
+  int process = 0;          // in which cuInit was called: a child of it cannot use the driver
   uint64_t generation = 0;  // differs from that of every other driver
   std::vector<std::unique_ptr<Device>> devices;
   PinnedMemory pinned;
@@ -47,6 +49,7 @@ struct Driver {
   std::vector<std::shared_ptr<Capture>> captures;        // that go on
   std::vector<std::shared_ptr<Context>> ended_contexts;  // others may still point to them
   std::map<std::string, int64_t> calls;                  // of those in options.injections
+  std::map<std::string_view, uint64_t> called;           // of all, since the counters were reset
   std::mt19937_64 random;
   uint64_t clock = 0;  // nanoseconds, simulated: the work that ran
   uint64_t last_id = 0;

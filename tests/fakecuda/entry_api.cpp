@@ -1,5 +1,7 @@
 // The way in: initialisation, names of errors, and finding the other entry points.
 
+#include <unistd.h>
+
 #include <cstring>
 #include <string_view>
 
@@ -72,6 +74,7 @@ CUresult cuInit(unsigned flags) {
     require(flags == 0);
     if (driver().devices.empty()) fail(CUDA_ERROR_NO_DEVICE);
     driver().initialised = true;
+    driver().process = getpid();
   });
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 // A few kernels for the tests of the CUDA runtime, as PTX, so that no compiler is needed. NVRTC
-// 13.5 made them for compute_75 from this (with the version in the head of CUDA 12.0):
-// CUDA 12.0):
+// 13.5 made them for compute_75 from this (the version in the head is that of CUDA 12.0):
 //
 //   scale(float* y, const float* x, float a, int n)   y[i] = x[i] * a
 //   add_to(float* y, const float* x, int n)           y[i] += x[i]

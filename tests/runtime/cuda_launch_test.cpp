@@ -5,6 +5,20 @@
 using namespace cermet::test;
 using Catch::Matchers::ContainsSubstring;
 
+namespace {
+
+// For graphs: a stream, numbers, and room for results of them.
+struct GraphSetup {
+  const TestDriver driver;
+  CudaSetup setup{*driver};
+  const cuda::Stream& stream = setup.device.stream();
+  const cuda::DeviceBuffer x = setup.array(counting(1000)), y = zeros(), z = zeros();
+
+  cuda::DeviceBuffer zeros() { return setup.array(std::vector<float>(1000)); }
+};
+
+}  // namespace
+
 TEST_CASE("cuda module: kernels are found by name and say what they cost") {
   const TestDriver driver;
   CudaSetup setup(*driver);
@@ -124,53 +138,37 @@ TEST_CASE("cuda launch: a shape that the card cannot have is our mistake") {
   setup.device.synchronize();
 }
 
-TEST_CASE("cuda graph: what was captured is replayed") {
-  const TestDriver driver;
-  CudaSetup setup(*driver);
-  const cuda::Stream& stream = setup.device.stream();
-  const cuda::DeviceBuffer x = setup.array(counting(1000)),
-                           y = setup.array(std::vector<float>(1000)),
-                           sum = setup.array(std::vector<float>(1000));
+TEST_CASE_METHOD(GraphSetup, "cuda graph: what was captured is replayed") {
   const auto work = [&] {
     CHECK(stream.capturing());
     setup.scale(y, x, 2, stream);
-    setup.add_to(sum, y, stream);
-    cuda::copy(x.address(), x.card(), sum.address(), sum.card(), 4, stream);
+    setup.add_to(z, y, stream);
+    cuda::copy(x.address(), x.card(), z.address(), z.card(), 4, stream);
   };
   const cuda::Graph graph = cuda::Graph::capture(stream, work);
   CHECK_FALSE(stream.capturing());
-  CHECK(setup.values(sum)[999] == 0);  // nothing ran
+  CHECK(setup.values(z)[999] == 0);  // nothing ran
   for (int i = 1; i <= 3; ++i) {
     graph.launch(stream);
-    CHECK(setup.values(sum)[999] == float(i) * 2 * 999);
+    CHECK(setup.values(z)[999] == float(i) * 2 * 999);
   }
 }
 
-TEST_CASE("cuda graph: a capture takes in streams that wait for it") {
-  const TestDriver driver;
-  CudaSetup setup(*driver);
-  const cuda::Stream& stream = setup.device.stream();
+TEST_CASE_METHOD(GraphSetup, "cuda graph: a capture takes in streams that wait for it") {
   const cuda::Stream other(setup.device.card());
-  const cuda::DeviceBuffer x = setup.array(counting(1000)),
-                           a = setup.array(std::vector<float>(1000)),
-                           b = setup.array(std::vector<float>(1000));
   const cuda::Graph graph = cuda::Graph::capture(stream, [&] {
     other.wait(stream);
-    setup.scale(a, x, 2, stream);
-    setup.scale(b, x, 3, other);
+    setup.scale(y, x, 2, stream);
+    setup.scale(z, x, 3, other);
     stream.wait(other);
-    setup.add_to(a, b, stream);
+    setup.add_to(y, z, stream);
   });
   for (int i = 0; i < 2; ++i) graph.launch(stream);
-  CHECK(setup.values(a)[999] == 5 * 999.0f);
+  CHECK(setup.values(y)[999] == 5 * 999.0f);
 }
 
-TEST_CASE("cuda graph: it is recorded anew, quickly where only arguments differ") {
-  const TestDriver driver;
-  CudaSetup setup(*driver);
-  const cuda::Stream& stream = setup.device.stream();
-  const cuda::DeviceBuffer x = setup.array(counting(1000)),
-                           y = setup.array(std::vector<float>(1000));
+TEST_CASE_METHOD(GraphSetup,
+                 "cuda graph: it is recorded anew, quickly where only arguments differ") {
   cuda::Graph graph = cuda::Graph::capture(stream, [&] { setup.scale(y, x, 2, stream); });
   CHECK(graph.recapture(stream, [&] { setup.scale(y, x, 5, stream); }));
   graph.launch(stream);
@@ -183,12 +181,8 @@ TEST_CASE("cuda graph: it is recorded anew, quickly where only arguments differ"
   CHECK(setup.values(y)[999] == 8 * 999.0f);
 }
 
-TEST_CASE("cuda graph: what a capture throws is thrown on, and the stream works on") {
-  const TestDriver driver;
-  CudaSetup setup(*driver);
-  const cuda::Stream& stream = setup.device.stream();
-  const cuda::DeviceBuffer x = setup.array(counting(1000)),
-                           y = setup.array(std::vector<float>(1000));
+TEST_CASE_METHOD(GraphSetup,
+                 "cuda graph: what a capture throws is thrown on, and the stream works on") {
   cuda::Graph graph = cuda::Graph::capture(stream, [&] { setup.scale(y, x, 2, stream); });
   CHECK_THROWS_AS(graph.recapture(stream,
                                   [&] {
@@ -209,12 +203,7 @@ TEST_CASE("cuda graph: what a capture throws is thrown on, and the stream works 
   CHECK(setup.values(y)[999] == 4 * 999.0f);
 }
 
-TEST_CASE("cuda graph: cached memory can be had while one is captured") {
-  const TestDriver driver;
-  CudaSetup setup(*driver);
-  const cuda::Stream& stream = setup.device.stream();
-  const cuda::DeviceBuffer x = setup.array(counting(1000)),
-                           y = setup.array(std::vector<float>(1000));
+TEST_CASE_METHOD(GraphSetup, "cuda graph: cached memory can be had while one is captured") {
   CHECK(setup.device.allocate(4000));
   cuda::DeviceBuffer middle;
   const cuda::Graph graph = cuda::Graph::capture(stream, [&] {

@@ -56,6 +56,13 @@ class TestDriver {
   const runtime::cuda::Driver& operator*() const { return *driver_; }
   const runtime::cuda::Driver* operator->() const { return driver_; }
 
+  // How often functions of the fake driver were called whose names begin so, since
+  // reset_counters().
+  uint64_t calls(const char* prefix) const {
+    return library_->symbol<uint64_t(const char*)>("fakecuda_calls")(prefix);
+  }
+  void reset_counters() const { library_->symbol<void()>("fakecuda_reset_counters")(); }
+
   // What the fake driver counted since it was loaded.
   FakecudaCounters counters() const {
     FakecudaCounters result{};

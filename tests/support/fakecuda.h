@@ -6,6 +6,8 @@
 //   fakecuda_instructions(prefix)  instructions of warps that ran, of all opcodes that begin with
 //   it:
 //                                  "ld.global", "mma.sync", "" for all
+//   fakecuda_calls(prefix)         calls of the driver API, of all functions whose names begin with
+//   it
 //   fakecuda_reset_counters()      all counts to zero, all violations forgotten
 //   fakecuda_reset()               a new driver, as if just loaded: the environment is read again,
 //                                  all handles and device memory of before are gone
@@ -76,6 +78,7 @@ struct FakecudaCounters {
 
 using FakecudaCountersFunction = void (*)(FakecudaCounters*);
 using FakecudaInstructionsFunction = uint64_t (*)(const char* prefix);
+using FakecudaCallsFunction = uint64_t (*)(const char* prefix);
 using FakecudaFunction = void (*)();
 
 }  // extern "C"

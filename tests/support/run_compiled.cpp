@@ -201,4 +201,19 @@ HostArray numbers_between(DType dtype, const Shape& shape, double low, double hi
   return out;
 }
 
+std::vector<HostArray> product_operands(const ir::Graph& graph) {
+  std::vector<HostArray> out;
+  for (const Value& p : graph.parameters)
+    out.push_back(numbers_between(p->dtype, p->shape, is_unsigned(p->dtype) ? 0 : -2,
+                                  is_float(p->dtype) ? 2 : 50, 1 + out.size()));
+  return out;
+}
+
+Tolerance product_tolerance(DType dtype, int64_t terms) {
+  if (!is_float(dtype)) return {};
+  Tolerance out = sum_tolerance(dtype, terms, 4 * double(terms));
+  if (size_of(dtype) == 2) out.ulps = 2;  // two roundings may go different ways
+  return out;
+}
+
 }  // namespace cermet::test

@@ -44,4 +44,9 @@ ir::HostArray edge_values(DType dtype, const Shape& shape, uint64_t seed);
 ir::HostArray numbers_between(DType dtype, const Shape& shape, double low, double high,
                               uint64_t seed);
 
+// For products and convolutions: numbers around 0 for each parameter, and the error of a sum of
+// products of them with a few roundings after it.
+std::vector<ir::HostArray> product_operands(const ir::Graph& graph);
+Tolerance product_tolerance(DType dtype, int64_t terms);
+
 }  // namespace cermet::test
