@@ -112,10 +112,27 @@ Tensor randn(const Shape& shape, const Options& options, SourceLocation where) {
   return randn(next_key(), shape, options, where);
 }
 
+namespace {
+
+// Whether a dtype has a number near n: no wrapping around, no infinity.
+bool holds(DType dtype, int64_t n) {
+  if (is_bool(dtype)) return n == 0 || n == 1;
+  if (dtype == DType::F16) return n >= -65504 && n <= 65504;  // its greatest finite number
+  if (is_float(dtype) || dtype == DType::I64) return true;
+  if (dtype == DType::U64) return n >= 0;
+  const int64_t highest = (int64_t(1) << (bits_of(dtype) - (is_signed(dtype) ? 1 : 0))) - 1;
+  return n <= highest && n >= (is_signed(dtype) ? -highest - 1 : 0);
+}
+
+}  // namespace
+
 Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
                const Options& options, SourceLocation where) {
   return created_on("randint", options.device, where, [&] {
     if (low >= high) throw Error(fmt::format("randint: [{}, {}) is empty", low, high));
+    const DType dtype = options.dtype.value_or(DType::I64);
+    if (!holds(dtype, low) || !holds(dtype, high - 1))
+      throw Error(fmt::format("randint: [{}, {}) does not fit {}", low, high, name(dtype)));
     const uint64_t range = uint64_t(high) - uint64_t(low);
     const ir::Value bits = random_bits(key, shape);
     // The upper 64 bits of bits * range, by halves: ranges below 2^32 need one product of 32 bits
@@ -131,7 +148,7 @@ Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
         ir::add(ir::mul(b_high, r_high),
                 ir::add(ir::right_shift(middle, half), ir::right_shift(cross, half)));
     const ir::Value value = ir::bitcast(product, DType::I64) + ir::constant(DType::I64, {}, low);
-    return ir::cast(value, options.dtype.value_or(DType::I64));
+    return ir::cast(value, dtype);
   });
 }
 Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& options,

@@ -32,7 +32,7 @@ Tensor uniform(const Key& key, const Shape& shape, double low, double high,
 Tensor randn(const Shape& shape, const Options& options = {}, CERMET_HERE);
 Tensor randn(const Key& key, const Shape& shape, const Options& options = {}, CERMET_HERE);
 // Integers in [low, high), int64 unless given; 128-bit multiply-shift of 64 random bits (Lemire,
-// 2019), bias below 2^-32 for ranges below 2^32.
+// 2019), bias below 2^-32 for ranges below 2^32. Error if the dtype cannot hold the range.
 Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& options = {},
                CERMET_HERE);
 Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
@@ -40,7 +40,8 @@ Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
 // 0, 1, ..., n - 1 in random order.
 Tensor randperm(int64_t n, CERMET_HERE);
 Tensor randperm(const Key& key, int64_t n, CERMET_HERE);
-// 1 with probability p (a tensor of probabilities), else 0; p's dtype.
+// 1 with probability p (a tensor of probabilities), else 0; p's dtype. What is below 0, or NaN,
+// counts as 0, what is above 1 as 1.
 Tensor bernoulli(const Tensor& p, CERMET_HERE);
 Tensor bernoulli(const Key& key, const Tensor& p, CERMET_HERE);
 

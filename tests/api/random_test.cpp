@@ -133,6 +133,27 @@ TEST_CASE("random: randint hits every integer of its range alike") {
   CHECK(far.high < 0x1p40);
 }
 
+TEST_CASE("random: randint refuses ranges that its dtype cannot hold") {
+  const ct::Key key(1);
+  const auto draw = [&](int64_t low, int64_t high, DType dtype) {
+    return ct::randint(key, low, high, {4}, dtype).realize();
+  };
+  for (const auto& [low, high, dtype] : {std::tuple(0, 256, DType::U8),
+                                         {-128, 128, DType::I8},
+                                         {0, 2, DType::Bool},
+                                         {-65504, 65505, DType::F16},
+                                         {INT32_MIN, INT32_MAX, DType::I32}})
+    CHECK_NOTHROW(draw(low, high, dtype));
+  CHECK_NOTHROW(draw(INT64_MIN, INT64_MAX, DType::I64));
+  CHECK_NOTHROW(draw(0, INT64_MAX, DType::U64));
+  CHECK_ERROR(ct::randint(key, 0, 257, {4}, DType::U8), "randint: ", "[0, 257)", "u8");
+  CHECK_ERROR(ct::randint(key, -1, 2, {4}, DType::U64), "randint: ", "[-1, 2)", "u64");
+  CHECK_ERROR(ct::randint(key, -129, 0, {4}, DType::I8), "randint: ", "i8");
+  CHECK_ERROR(ct::randint(key, 0, int64_t(1) << 32, {4}, DType::I32), "randint: ", "i32");
+  CHECK_ERROR(ct::randint(key, INT64_MIN, 0, {4}, DType::F16), "randint: ", "f16");
+  CHECK_ERROR(ct::randint(key, 0, 3, {4}, DType::Bool), "randint: ", "bool");
+}
+
 TEST_CASE("random: randperm is a permutation, and not always the same") {
   const std::vector<int64_t> p = ct::randperm(Key(7), 1000).to_vector<int64_t>();
   std::vector<int64_t> sorted = p;
