@@ -16,8 +16,15 @@ namespace cermet::runtime {
 
 NewFile::NewFile(const std::filesystem::path& path, std::string what)
     : path_(path), what_(std::move(what)) {
+  // What a link names is replaced, not the link; a device or a pipe would become a plain file.
+  std::error_code missing;
+  if (auto target = std::filesystem::canonical(path, missing); !missing) path_ = std::move(target);
+  if (std::filesystem::exists(path_, missing) &&
+      !std::filesystem::is_regular_file(path_, missing) &&
+      !std::filesystem::is_directory(path_, missing))
+    throw DeviceError(fmt::format("{}: {}: not a regular file", what_, path.string()));
   static std::atomic<uint64_t> count = 0;  // two threads may write the same path
-  temporary_ = fmt::format("{}.tmp-{}-{}", path.string(), getpid(), ++count);
+  temporary_ = fmt::format("{}.tmp-{}-{}", path_.string(), getpid(), ++count);
   file_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (file_ < 0) fail();
 }

@@ -10,7 +10,8 @@ namespace cermet::runtime {
 
 class NewFile {
  public:
-  // `what` begins the DeviceError that every failure of the file system becomes.
+  // `what` begins the DeviceError that every failure of the file system becomes; a name that
+  // stands for a device or a pipe is such a failure. A link keeps naming what it names.
   NewFile(const std::filesystem::path& path, std::string what);
   // Without finish() nothing is left of the file.
   ~NewFile();

@@ -1,5 +1,7 @@
 #include "cermet/npy.h"
 
+#include <fmt/format.h>
+
 #include "runtime/api.h"
 #include "runtime/npy_file.h"
 
@@ -34,6 +36,7 @@ Tensor load_npy(const std::string& path, SourceLocation where) {
 }
 
 void save_npy(const std::string& path, const Tensor& tensor, SourceLocation where) {
+  if (!tensor.defined()) throw Error("save_npy: the tensor is undefined", where);
   located(where, [&] { runtime::write_npy(path, Elements(tensor, where).view); });
 }
 
@@ -50,7 +53,10 @@ void save_npz(const std::string& path, const NamedTensors& tensors, SourceLocati
   located(where, [&] {
     // One program for all of them.
     std::vector<Tensor> all;
-    for (const auto& entry : tensors) all.push_back(entry.second);
+    for (const auto& [name, t] : tensors) {
+      if (!t.defined()) throw Error(fmt::format("save_npz: the tensor '{}' is undefined", name));
+      all.push_back(t);
+    }
     realize(all, where);
     std::vector<Elements> elements;
     elements.reserve(tensors.size());

@@ -1,6 +1,8 @@
 // .npy and .npz through the public functions. The formats themselves are tested with the loader
 // (tests/runtime/npy_file_test.cpp) on files that NumPy wrote.
 
+#include <sys/stat.h>
+
 #include <filesystem>
 
 #include "api/arrays.h"
@@ -71,6 +73,21 @@ TEST_CASE("files: .npz keeps names and order, and overwrites at once or not at a
   CHECK(entries == 1);  // nothing half-written is left behind
 }
 
+TEST_CASE("files: a link keeps naming its file, and what is no file stays what it is") {
+  const Directory directory;
+  const std::string path = directory / "a.npy", link = directory / "link.npy";
+  ct::save_npy(path, ct::arange(3));
+  std::filesystem::create_symlink("a.npy", link);
+  ct::save_npy(link, ct::arange(5));
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(ct::load_npy(path).numel() == 5);
+  const std::string pipe = directory / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THROWS_AS(ct::save_npy(pipe, ct::ones({1})), ct::DeviceError);
+  CHECK_THROWS_AS(ct::save_npz(pipe, {{"a", ct::ones({1})}}), ct::DeviceError);
+  CHECK(std::filesystem::is_fifo(pipe));
+}
+
 TEST_CASE("files: what is no such file is an error that names it") {
   const Directory directory;
   const std::string path = directory / "bad.npy";
@@ -98,5 +115,6 @@ TEST_CASE("files: what is no such file is an error that names it") {
   CHECK_ERROR(ct::load_npy(path), path);
   write_text(path, "PK\x03\x04 truncated");
   CHECK_ERROR(ct::load_npz(path), path);
+  CHECK_ERROR(ct::save_npy(path, Tensor()), "save_npy: the tensor is undefined");
   CHECK_THROWS_AS(ct::save_npy(directory / "no/such/folder.npy", ct::ones({1})), ct::DeviceError);
 }
