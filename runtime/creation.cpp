@@ -132,6 +132,9 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& str
     if (!count)
       throw Error(fmt::format("from_blob: shape {} has more elements than fit in 64 bits",
                               to_string(shape)));
+    if (*count > INT64_MAX / int64_t(size_of(dtype)))
+      throw Error(fmt::format("from_blob: {}{} has more bytes than fit in 64 bits", name(dtype),
+                              to_string(shape)));
     if (!data && *count > 0) throw Error("from_blob: the pointer is null");
     if (uintptr_t(data) % size_of(dtype) != 0)
       throw Error(fmt::format("from_blob: the pointer is not aligned for {}", name(dtype)));

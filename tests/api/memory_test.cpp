@@ -93,6 +93,8 @@ TEST_CASE("memory: what a blob may not be") {
               "f32");
   CHECK_ERROR(ct::from_blob(memory.data(), {int64_t(1) << 40, int64_t(1) << 40}, DType::F32),
               "more elements");
+  CHECK_ERROR(ct::from_blob(memory.data(), {int64_t(1) << 61}, DType::F32),
+              "from_blob: ", "more bytes");
   CHECK_ERROR(ct::from_blob(memory.data(), {3, 3}, DType::F32, {INT64_MAX / 2, INT64_MAX / 2}),
               "from_blob: ", "strides");
   CHECK(ct::from_blob(nullptr, {0}, DType::F32).numel() == 0);
