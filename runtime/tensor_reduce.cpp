@@ -209,7 +209,11 @@ Tensor Tensor::var(const Axes& dim, int64_t correction, bool keepdim, SourceLoca
 Tensor Tensor::std(const Axes& dim, int64_t correction, bool keepdim, SourceLocation where) const {
   return result_of("std", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
-      return ir::sqrt(variance(v, axes_of("std", dim, v->shape.size()), correction, keepdim));
+      // The gradient of equal elements is 0 as in PyTorch: the root's own is 0 / 0 there.
+      const ir::Value square =
+          variance(v, axes_of("std", dim, v->shape.size()), correction, keepdim);
+      const ir::Value zero = ir::zeros_like(square), none = ir::eq(square, zero);
+      return ir::where(none, zero, ir::sqrt(ir::where(none, ir::like(square, 1.0), square)));
     });
   });
 }
@@ -218,6 +222,8 @@ Tensor Tensor::logsumexp(const Axes& dim, bool keepdim, SourceLocation where) co
   return result_of("logsumexp", where, [&] {
     return in_f32(value_of(*this), [&](const ir::Value& v) {
       const Dims axes = axes_of("logsumexp", dim, v->shape.size());
+      // Of nothing: log 0, as in PyTorch. There is no maximum to shift by.
+      if (v->numel() == 0) return ir::log(ir::reduce(Combine::Sum, ir::exp(v), axes, keepdim));
       ir::Value top = ir::stop_gradient(ir::reduce(Combine::Max, v, axes, true));
       // An infinite maximum is the answer already: shift by 0 then, so that inf - inf does not
       // arise.

@@ -1,5 +1,6 @@
 // What users get wrong: each call is refused by name, with the values, at the line that made it.
 
+#include <cmath>
 #include <limits>
 
 #include "api/errors.h"
@@ -213,6 +214,9 @@ TEST_CASE("bad input: reductions that have no value") {
   CHECK_ERROR(f({0}).argmax(), "arg", "[0]");
   CHECK_ERROR(f({3, 0}).argmin(1), "arg", "[3,0]");
   CHECK(f({0, 3}).amax(1).numel() == 0);
+  // log 0, as torch.logsumexp gives.
+  CHECK(f({0, 3}).logsumexp(0).eq(-INFINITY).all().item<bool>());
+  CHECK(f({0, 3}).logsumexp(1).numel() == 0);
   CHECK(f({0, 3}).argmax(1).numel() == 0);
   CHECK_ERROR(ct::cat(std::span<const Tensor>()), "cat: ", "at least one");
   CHECK_ERROR(ct::stack(std::span<const Tensor>()), "stack: ", "at least one");

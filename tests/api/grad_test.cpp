@@ -374,6 +374,18 @@ TEST_CASE("grad: stop_gradient and custom_gradient") {
   CHECK_ERROR(wrong(z, false).sum().backward(), "custom_gradient", "f64[]", "f64[2]");
 }
 
+TEST_CASE("grad: the standard deviation of equal elements has gradient 0, as in PyTorch") {
+  Tensor x = on_device::tensor({{2.0, 2.0}, {1.0, 3.0}}).set_requires_grad();
+  const Tensor deviation = x.std(1);
+  CHECK(deviation.to_vector<float>() == std::vector<float>{0, std::sqrt(2.0f)});
+  deviation.sum().backward();
+  const auto gradient = x.grad().to_vector<float>();
+  CHECK(gradient[0] == 0);
+  CHECK(gradient[1] == 0);
+  CHECK(std::abs(gradient[3] - std::sqrt(0.5)) < 1e-6);
+  CHECK(gradient[2] == -gradient[3]);
+}
+
 TEST_CASE("grad: whole functions against differences") {
   const Tensor w = on_device::tensor({{0.3, -0.2}, {0.5, 0.7}, {-1.1, 0.4}}, DType::F64);
   const Tensor target = on_device::tensor({1, 0});
