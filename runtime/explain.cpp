@@ -43,6 +43,12 @@ std::string explain() {
       "{} realizes, {} launches; programs: {} known, {} new; kernels: {} known, {} from disk, {} "
       "compiled\n",
       s.realizes, s.launches, s.plan_hits, s.plan_misses, s.kernel_hits, s.disk_hits, s.compiles);
+  if (const runtime::DiskCache& disk = runtime::default_engine().disk_cache(); !disk.enabled()) {
+    std::string off;  // if the environment named no directory
+    runtime::DiskCache::default_directory(&off);
+    out += fmt::format("no kernels are kept on disk: {}\n",
+                       off.empty() ? disk.disabled_reason() : off);
+  }
   for (const Compile& c : compiles())
     out += fmt::format("{:8.2f} ms  {}: {}\n", c.milliseconds, c.kernel, c.reason);
   return out;

@@ -26,7 +26,7 @@ struct Compile {
 };
 std::vector<Compile> compiles();
 
-// The same as text, one line for each compile.
+// The same as text, one line for each compile; also why kernels are not kept on disk, if so.
 std::string explain();
 
 }  // namespace cermet

@@ -3,6 +3,7 @@
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "ir/text.h"
+#include "runtime/engine.h"
 
 namespace ct = cermet;
 using ct::DType;
@@ -52,6 +53,8 @@ TEST_CASE("report: statistics count realizes, launches, programs and kernels") {
   CHECK(ct::statistics().compiles + ct::statistics().disk_hits + ct::statistics().kernel_hits >= 1);
   const std::string text = ct::explain();
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring("4 realizes"));
+  CHECK((text.find("no kernels are kept on disk: ") != text.npos) ==
+        !ct::runtime::default_engine().disk_cache().enabled());
   for (const ct::Compile& c : ct::compiles())
     CHECK_THAT(text, Catch::Matchers::ContainsSubstring(c.kernel));
 }
