@@ -123,6 +123,15 @@ Tensor clamp(const Tensor& x, std::nullopt_t, const Operand& max);
 Tensor clamp(const Tensor& x, const Operand& min, std::nullopt_t);
 Tensor clamp_min(const Tensor& x, const Operand& min);
 Tensor clamp_max(const Tensor& x, const Operand& max);
+inline Tensor clip(const Tensor& x, const Operand& min, const Operand& max) {
+  return clamp(x, min, max);
+}
+inline Tensor clip(const Tensor& x, std::nullopt_t, const Operand& max) {
+  return clamp(x, std::nullopt, max);
+}
+inline Tensor clip(const Tensor& x, const Operand& min, std::nullopt_t) {
+  return clamp(x, min, std::nullopt);
+}
 Tensor square(const Tensor& x, CERMET_HERE);
 Tensor rsqrt(const Tensor& x, CERMET_HERE);
 Tensor reciprocal(const Tensor& x, CERMET_HERE);
@@ -231,6 +240,12 @@ inline Tensor cat(std::initializer_list<Tensor> tensors, int64_t dim = 0, CERMET
 inline Tensor stack(std::initializer_list<Tensor> tensors, int64_t dim = 0, CERMET_HERE) {
   return stack(std::span(tensors.begin(), tensors.size()), dim, where);
 }
+inline Tensor concat(std::span<const Tensor> tensors, int64_t dim = 0, CERMET_HERE) {
+  return cat(tensors, dim, where);
+}
+inline Tensor concatenate(std::span<const Tensor> tensors, int64_t axis = 0, CERMET_HERE) {
+  return cat(tensors, axis, where);
+}
 inline Tensor concat(std::initializer_list<Tensor> tensors, int64_t dim = 0, CERMET_HERE) {
   return cat(tensors, dim, where);
 }
@@ -251,7 +266,18 @@ inline Tensor permute(const Tensor& x, const Dims& order, CERMET_HERE) {
 inline Tensor transpose(const Tensor& x, int64_t dim0, int64_t dim1, CERMET_HERE) {
   return x.transpose(dim0, dim1, where);
 }
+inline Tensor swapaxes(const Tensor& x, int64_t axis0, int64_t axis1, CERMET_HERE) {
+  return x.swapaxes(axis0, axis1, where);
+}
+inline Tensor flatten(const Tensor& x, int64_t start_dim = 0, int64_t end_dim = -1, CERMET_HERE) {
+  return x.flatten(start_dim, end_dim, where);
+}
+inline Tensor diagonal(const Tensor& x, int64_t offset = 0, int64_t dim1 = 0, int64_t dim2 = 1,
+                       CERMET_HERE) {
+  return x.diagonal(offset, dim1, dim2, where);
+}
 inline Tensor squeeze(const Tensor& x, CERMET_HERE) { return x.squeeze(where); }
+inline Tensor squeeze(const Tensor& x, int64_t dim, CERMET_HERE) { return x.squeeze(dim, where); }
 inline Tensor unsqueeze(const Tensor& x, int64_t dim, CERMET_HERE) {
   return x.unsqueeze(dim, where);
 }

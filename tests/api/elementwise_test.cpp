@@ -171,6 +171,17 @@ TEST_CASE("elementwise: aliases are the functions they name") {
   CHECK(same(ct::rint(x * 6), ct::round(x * 6)));
   CHECK(same(ct::max(ct::stack({x, y}), 0).values, ct::maximum(x, y)));
   CHECK(same(ct::expand_dims(x, 0), x.unsqueeze(0)));
+  CHECK(same(ct::squeeze(x.unsqueeze(0), 0), x));
+  CHECK(same(ct::clip(x, -0.5, 0.5), x.clamp(-0.5, 0.5)));
+  CHECK(same(ct::clip(x, std::nullopt, 0.5), x.clamp_max(0.5)));
+  CHECK(same(ct::clip(x, 0.5, std::nullopt), x.clamp_min(0.5)));
+  const Tensor square = ct::outer(x, x);
+  CHECK(same(ct::swapaxes(square, 0, -1), square.t()));
+  CHECK(same(ct::flatten(square), square.reshape({-1})));
+  CHECK(same(ct::diagonal(square), x * x));
+  const std::vector<Tensor> both = {x, x};
+  CHECK(same(ct::concatenate(both), ct::cat({x, x})));
+  CHECK(same(ct::concat(both), ct::cat({x, x})));
 }
 
 TEST_CASE("elementwise: allclose") {
