@@ -92,6 +92,18 @@ Tensor& Tensor::fill_(const Scalar& value, SourceLocation where) {
                             : ir::constant(old->dtype, old->shape, value.to_int());
   });
 }
+void Tensor::operator=(const Operand& value) && {
+  const SourceLocation& where = value.where();
+  if (state(where).use_count() == 1 && state(where)->cell().use_count() == 1)
+    throw Error(
+        "assignment: the tensor on the left is a copy that nothing else shows; "
+        "index_put_ writes to positions and masks",
+        where);
+  if (value.is_tensor())
+    copy_(value.tensor(), where);
+  else
+    fill_(value.scalar(), where);
+}
 Tensor& Tensor::zero_(SourceLocation where) {
   return update("zero_", *this, where, [](const ir::Value& old) { return ir::zeros_like(old); });
 }

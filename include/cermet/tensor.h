@@ -151,6 +151,15 @@ class Tensor {
  public:
   // No tensor; every function but defined() throws Error for it.
   Tensor() = default;
+  Tensor(const Tensor&) = default;
+  Tensor(Tensor&&) noexcept = default;
+  ~Tensor() = default;
+  // y = x makes y name the same tensor as x.
+  Tensor& operator=(const Tensor&) & = default;
+  Tensor& operator=(Tensor&&) & noexcept = default;
+  // x[0] = y and x[0] = 5 write into x, as copy_ and fill_ do. Error for a temporary whose memory
+  // nobody shares, as x.index({mask}) is: the elements would be lost.
+  void operator=(const Operand& value) &&;  // NOLINT: what it could return dies with the statement
   bool defined() const { return state_ != nullptr; }
 
   // --- what it is

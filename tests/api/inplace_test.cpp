@@ -163,6 +163,35 @@ TEST_CASE("in place: index_put_ and index") {
   CHECK(b[-1].to_vector<int64_t>() == Ints{8, 9, 10, 11});
 }
 
+TEST_CASE("in place: assigning to a view writes into it, to a tensor names another one") {
+  ct::Tensor a = ct::zeros({2, 3}), b = a;
+  a[0] = ct::tensor({1, 2, 3});
+  a[1][2] = 2.5;
+  a.index({1, ct::Slice{0, 2}}) = -1;
+  CHECK(b.to_vector<float>() == Floats{1, 2, 3, -1, -1, 2.5});
+  a = ct::ones({2});
+  CHECK(b.numel() == 6);
+  b[1] = b[0];
+  CHECK(b.to_vector<float>() == Floats{1, 2, 3, 1, 2, 3});
+
+  CHECK_ERROR(b.index({b > 1}) = 5, "assignment: ", "index_put_");
+  CHECK_ERROR(b + 1 = 5, "assignment: ");
+  CHECK_ERROR(b[0] = ct::ones({4}), "copy_: ", "f32[4]", "f32[3]");
+  CHECK_ERROR(b[0] = ct::Tensor(), "undefined");
+  ct::Tensor leaf = ct::ones({2}).set_requires_grad();
+  CHECK_ERROR(leaf[0] = 5, "leaf");
+  {
+    const ct::no_grad guard;
+    leaf[0] = 5;
+  }
+  CHECK(leaf.detach().to_vector<float>() == Floats{5, 1});
+  // Gradients flow into what is written.
+  ct::Tensor table = ct::zeros({2, 2});
+  table[1] = leaf * 2;
+  (table * table).sum().backward();
+  CHECK(leaf.grad().to_vector<float>() == Floats{40, 8});
+}
+
 TEST_CASE("in place: indices that are refused") {
   ct::Tensor a = ct::arange(6).reshape({2, 3});
   CHECK_ERROR(a[2], "select: ", "index 2", "axis 0", "[2,3]");
