@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <optional>
@@ -69,7 +70,14 @@ const LlvmBackend& open_llvm_module(const std::vector<std::filesystem::path>& ca
 }
 
 const LlvmBackend& llvm_backend() {
-  static const LlvmBackend& backend = open_llvm_module(llvm_module_candidates());
+  // The module's static objects are destroyed before those that were made before it was opened.
+  static constinit std::atomic<bool> gone = false;
+  static const LlvmBackend& backend = [&]() -> const LlvmBackend& {
+    const LlvmBackend& opened = open_llvm_module(llvm_module_candidates());
+    std::atexit([] { gone = true; });
+    return opened;
+  }();
+  if (gone) throw DeviceError("the process ends, and LLVM is gone: nothing more can be compiled");
   return backend;
 }
 

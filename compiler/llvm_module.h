@@ -19,6 +19,7 @@ struct LlvmBackend;
 
 // The backend; opened by the first call, which may come from several threads at once. Throws
 // DeviceError, naming every file that was tried and why it was not taken; a later call tries again.
+// Also throws DeviceError in destructors of static objects that run after LLVM's own.
 const LlvmBackend& llvm_backend();
 
 // The files that llvm_backend() tries, in order; a bare name is left to the dynamic linker.

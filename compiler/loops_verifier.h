@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +28,7 @@ class LoopsVerifier {
     size_t operands;
     Domain domain;
   };
-  static const std::vector<Uniform>& uniform_opcodes();
+  static std::span<const Uniform> uniform_opcodes();
   static bool contains(Domain domain, DType dtype);
   static std::string_view text(Domain domain);
 

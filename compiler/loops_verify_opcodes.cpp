@@ -41,8 +41,9 @@ std::string_view LoopsVerifier::text(Domain domain) {
   return "all";
 }
 
-const std::vector<LoopsVerifier::Uniform>& LoopsVerifier::uniform_opcodes() {
-  static const std::vector<Uniform> rows = {
+std::span<const LoopsVerifier::Uniform> LoopsVerifier::uniform_opcodes() {
+  // Of constants: destructors of static objects may compute, too.
+  static constexpr Uniform rows[] = {
       {Opcode::Add, 2, Domain::Number},     {Opcode::Sub, 2, Domain::Number},
       {Opcode::Mul, 2, Domain::Number},     {Opcode::Div, 2, Domain::Number},
       {Opcode::Rem, 2, Domain::Integer},    {Opcode::Neg, 1, Domain::Number},
