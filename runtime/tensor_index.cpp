@@ -88,7 +88,8 @@ Selection select_parts(const Tensor& x, const std::vector<Index>& parts,
   return out;
 }
 
-// The positions of a mask's true elements along each of its axes, row-major. Computes the mask.
+// The positions of a mask's true elements along each of its axes, row-major. Computes the mask,
+// and waits for it if it is on a GPU.
 std::vector<std::vector<int64_t>> positions_of(const Tensor& mask, const SourceLocation& where) {
   const std::vector<bool> set = mask.to_vector<bool>(where);
   const Shape& shape = mask.shape();
@@ -117,8 +118,9 @@ Selection without_masks(Selection selection, const SourceLocation& where) {
       out.push_back(std::move(by));
       continue;
     }
-    for (const std::vector<int64_t>& positions : positions_of(by.positions_or_mask, where))
-      out.push_back({by.axis++, tensor(positions, where)});
+    const Tensor& mask = by.positions_or_mask;
+    for (const std::vector<int64_t>& positions : positions_of(mask, where))
+      out.push_back({by.axis++, tensor(positions, where).to(mask.device(), where)});
   }
   selection.by = std::move(out);
   return selection;
@@ -315,7 +317,9 @@ Tensor masked_select(const Tensor& x, const Tensor& mask, SourceLocation where) 
                               to_string(x.device()), to_string(mask.device())));
     return std::pair{x.expand(*shape, where), mask.expand(*shape, where)};
   });
-  return shown.index({by}, where);
+  // One of them may be a tensor without axes on another device.
+  const Device there = mask.dim() > 0 ? mask.device() : x.device();
+  return shown.to(there, where).index({by.to(there, where)}, where);
 }
 Tensor Tensor::masked_select(const Tensor& mask, SourceLocation where) const {
   return cermet::masked_select(*this, mask, where);
@@ -329,7 +333,7 @@ Tensor nonzero(const Tensor& x, SourceLocation where) {
   std::vector<int64_t> out;
   for (int64_t i = 0; i < count; ++i)
     for (int64_t d = 0; d < rank; ++d) out.push_back(along[size_t(d)][size_t(i)]);
-  return tensor(out, {count, rank}, where);
+  return tensor(out, {count, rank}, where).to(mask.device(), where);
 }
 
 }  // namespace cermet

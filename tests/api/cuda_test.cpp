@@ -113,6 +113,34 @@ TEST_CASE("cuda: in-place operations and views share elements on the GPU") {
   expect_clean_gpu();
 }
 
+TEST_CASE("cuda: masks select, write and count on the GPU") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Tensor a = ct::tensor({{1.0, -2.0, 3.0}, {-4.0, 5.0, 0.0}}), b = a.cuda();
+  const ct::Tensor mask = b > 0;
+  const auto is = [](const ct::Tensor& x, const Floats& expected) {
+    CHECK(ct::to_string(x.device()) == "cuda:0");
+    CHECK(x.to_vector<float>() == expected);
+  };
+  is(b.masked_select(mask), {1, 3, 5});
+  is(b.index({mask}), {1, 3, 5});
+  is(b.index({b.select(1, 0) > 0, ct::Slice{1, 3}}), {-2, 3});
+  is(b.index({b.select(1, 1) > 0, ct::tensor({0}).cuda()}), {-4});
+  is(b.masked_select(b > 9), {});
+  is(b.masked_select(ct::tensor(true)), {1, -2, 3, -4, 5, 0});  // no axes, on the CPU
+  is(ct::tensor(7.0).masked_select(mask), {7, 7, 7});
+  ct::Tensor c = b.clone();
+  c.index_put_({mask}, b.masked_select(mask) * 10);
+  is(c, {10, -2, 30, -4, 50, 0});
+  c.index_put_({c < 0}, 1.0);
+  is(c, {10, 1, 30, 1, 50, 0});
+  const ct::Tensor at = ct::nonzero(b);
+  CHECK(ct::to_string(at.device()) == "cuda:0");
+  CHECK(at.to_vector<int64_t>() == ct::nonzero(a).to_vector<int64_t>());
+  CHECK(ct::to_string(ct::nonzero(a).device()) == "cpu");
+  CHECK_ERROR(b.index({a > 0}), "index: ", "cuda:0", "cpu");
+  expect_clean_gpu();
+}
+
 TEST_CASE("cuda: a plan that comes again is one graph") {
   CERMET_NEEDS_NVRTC();
   const uint64_t before = gpu_counters().graph_instantiations;
