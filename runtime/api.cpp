@@ -100,5 +100,13 @@ ir::Value placed(const ir::Value& value, const Device& device) {
   return device.kind == Device::Kind::Cpu ? value : value_on(value, device);
 }
 
+void bring_scalars(std::span<ir::Value> values) {
+  const auto there = std::ranges::find_if(values, [](const ir::Value& v) { return v->place > 0; });
+  if (there == values.end()) return;
+  const Device device = device_of(**there);
+  for (ir::Value& v : values)
+    if (v->place == 0 && v->shape.empty()) v = value_on(v, device);
+}
+
 }  // namespace runtime
 }  // namespace cermet

@@ -40,7 +40,8 @@ Tensor binary(ir::Op op, const Operand& x, const Operand& y) {
     // bool has no arithmetic of its own: as in PyTorch, + is or, * is and, - is an error.
     if (is_bool(dtype) && op == ir::Op::Add) op = ir::Op::BitwiseOr;
     if (is_bool(dtype) && op == ir::Op::Mul) op = ir::Op::BitwiseAnd;
-    const ir::Value values[] = {operand_value(x, dtype), operand_value(y, dtype)};
+    ir::Value values[] = {operand_value(x, dtype), operand_value(y, dtype)};
+    runtime::bring_scalars(values);
     return ir::elementwise(op, values);
   });
 }
@@ -58,8 +59,9 @@ Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
   return result_of("where", condition.where(), [&] {
     const Operand* operands[] = {&x, &y};
     const DType dtype = result_type(operands);
-    const ir::Value values[] = {bool_operand(condition), operand_value(x, dtype),
-                                operand_value(y, dtype)};
+    ir::Value values[] = {bool_operand(condition), operand_value(x, dtype),
+                          operand_value(y, dtype)};
+    runtime::bring_scalars(values);
     return ir::elementwise(ir::Op::Where, values);
   });
 }
@@ -78,12 +80,21 @@ Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
 
 namespace {
 
+Tensor logical(std::string_view op, ir::Op row, const Operand& x, const Operand& y) {
+  return result_of(op, x.where(), [&] {
+    ir::Value values[] = {bool_operand(x), bool_operand(y)};
+    runtime::bring_scalars(values);
+    return ir::elementwise(row, values);
+  });
+}
+
 // The comparison of y with x, for what the op table has no row of.
 Tensor swapped(std::string_view op, ir::Op row, const Operand& x, const Operand& y) {
   return result_of(op, x.where(), [&] {
     const Operand* operands[] = {&x, &y};
     const DType dtype = result_type(operands);
-    const ir::Value values[] = {operand_value(y, dtype), operand_value(x, dtype)};
+    ir::Value values[] = {operand_value(y, dtype), operand_value(x, dtype)};
+    runtime::bring_scalars(values);
     if (!broadcast_shapes(values[1]->shape, values[0]->shape))
       throw Error(fmt::format("{}: shapes do not broadcast, {} and {}", op,
                               ir::type_string(*values[1]), ir::type_string(*values[0])));
@@ -97,16 +108,13 @@ Tensor gt(const Operand& x, const Operand& y) { return swapped("gt", ir::Op::Lt,
 Tensor ge(const Operand& x, const Operand& y) { return swapped("ge", ir::Op::Le, x, y); }
 
 Tensor logical_and(const Operand& x, const Operand& y) {
-  return result_of("logical_and", x.where(),
-                   [&] { return ir::bitwise_and(bool_operand(x), bool_operand(y)); });
+  return logical("logical_and", ir::Op::BitwiseAnd, x, y);
 }
 Tensor logical_or(const Operand& x, const Operand& y) {
-  return result_of("logical_or", x.where(),
-                   [&] { return ir::bitwise_or(bool_operand(x), bool_operand(y)); });
+  return logical("logical_or", ir::Op::BitwiseOr, x, y);
 }
 Tensor logical_xor(const Operand& x, const Operand& y) {
-  return result_of("logical_xor", x.where(),
-                   [&] { return ir::bitwise_xor(bool_operand(x), bool_operand(y)); });
+  return logical("logical_xor", ir::Op::BitwiseXor, x, y);
 }
 Tensor logical_not(const Tensor& x, SourceLocation where) {
   return result_of("logical_not", where, [&] { return ir::logical_not(value_of(x)); });
@@ -159,7 +167,10 @@ Tensor clamped(std::string_view op, const Tensor& x, const Operand* min, const O
     const DType dtype = result_type(operands);
     ir::Value v = operand_value(self, dtype);
     const auto bound_by = [&](const Operand& by, bool below) {
-      const ir::Value bound = operand_value(by, dtype);
+      ir::Value both[] = {v, operand_value(by, dtype)};
+      runtime::bring_scalars(both);
+      const ir::Value& bound = both[1];
+      v = both[0];
       if (!broadcast_shapes(v->shape, bound->shape))
         throw Error(fmt::format("clamp: shapes do not broadcast, {} and {}", ir::type_string(*v),
                                 ir::type_string(*bound)));

@@ -2,6 +2,7 @@
 // them.
 
 #include "runtime/api.h"
+#include "runtime/devices.h"
 
 namespace cermet {
 
@@ -82,9 +83,11 @@ Tensor& Tensor::clamp_max_(const Operand& max) {
 }
 
 Tensor& Tensor::copy_(const Tensor& source, SourceLocation where) {
-  // Any dtype can be copied into any other, as in PyTorch.
-  return update("copy_", *this, where,
-                [&](const ir::Value& old) { return ir::cast(value_of(source), old->dtype); });
+  // Any dtype can be copied into any other, and any device to any other, as in PyTorch.
+  return update("copy_", *this, where, [&](const ir::Value& old) {
+    const ir::Value fresh = ir::cast(value_of(source), old->dtype);
+    return fresh->place < 0 ? fresh : runtime::value_on(fresh, runtime::device_of(*old));
+  });
 }
 Tensor& Tensor::fill_(const Scalar& value, SourceLocation where) {
   return update("fill_", *this, where, [&](const ir::Value& old) {

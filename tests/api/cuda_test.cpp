@@ -113,6 +113,35 @@ TEST_CASE("cuda: in-place operations and views share elements on the GPU") {
   expect_clean_gpu();
 }
 
+TEST_CASE("cuda: copies into views, and scalars of the CPU that are yet to be computed") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Tensor a = ct::tensor({{1.0, 2.0}, {3.0, 4.0}}), b = a.cuda();
+  ct::Tensor c = b.clone();
+  c[0].copy_(a[1]);
+  CHECK(c.to_vector<float>() == Floats{3, 4, 3, 4});
+  c.slice(1, 0, 1).copy_(a.slice(1, 1, 2).to(ct::DType::F64) * 2);
+  CHECK(c.to_vector<float>() == Floats{4, 4, 8, 4});
+  CHECK(ct::to_string(c.device()) == "cuda:0");
+  ct::Tensor d = a.clone();
+  d[1].copy_(b[0] + 1);
+  CHECK(d.to_vector<float>() == Floats{1, 2, 2, 3});
+  CHECK(ct::to_string(d.device()) == "cpu");
+  c[0] = a[0];
+  CHECK(c.to_vector<float>() == Floats{1, 2, 8, 4});
+
+  CHECK((b * a.sum()).to_vector<float>() == Floats{10, 20, 30, 40});
+  CHECK((a[1][1] - b).to_vector<float>() == Floats{3, 2, 1, 0});
+  CHECK(ct::where(b > a[0][1], a.max(), b).to_vector<float>() == Floats{1, 2, 4, 4});
+  CHECK(b.clamp(a[0][1], a[1][0]).to_vector<float>() == Floats{2, 2, 3, 3});
+  CHECK((b.logical_and(a[0].sum()) & (a[0][0] > 0)).all().item<bool>());
+  ct::Tensor w = ct::tensor({2.0, 3.0});
+  w.set_requires_grad();
+  (b * w.sum()).sum().backward();
+  CHECK(ct::to_string(w.grad().device()) == "cpu");
+  CHECK(w.grad().to_vector<float>() == Floats{10, 10});
+  expect_clean_gpu();
+}
+
 TEST_CASE("cuda: masks select, write and count on the GPU") {
   CERMET_NEEDS_NVRTC();
   const ct::Tensor a = ct::tensor({{1.0, -2.0, 3.0}, {-4.0, 5.0, 0.0}}), b = a.cuda();
