@@ -8,7 +8,6 @@
 #include "ir/graph.h"
 #include "runtime/api.h"
 #include "runtime/devices.h"
-
 namespace cermet {
 
 using runtime::called;
@@ -228,7 +227,12 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
       throw Error(
           "backward: called a second time for this tensor; the first call needs retain_graph");
     const std::vector<ir::Value> leaves = compiler::leaves_of(std::span(&output, 1));
-    const auto gradients = compiler::vjp(std::span(&output, 1), leaves, std::span(&cotangent, 1));
+    auto gradients = compiler::vjp(std::span(&output, 1), leaves, std::span(&cotangent, 1));
+    // A leaf that could be given to a GPU, such as a single number, has its gradient where it is
+    // itself. All are brought before one is added, as that can fail.
+    for (size_t i = 0; i < leaves.size(); ++i)
+      if (gradients[i] && gradients[i]->place > 0 && variable_of(*leaves[i]).gradient())
+        gradients[i] = runtime::value_on(gradients[i], runtime::device_of(*leaves[i]));
     for (size_t i = 0; i < leaves.size(); ++i) {
       const auto gradient = variable_of(*leaves[i]).gradient();
       if (!gradients[i] || !gradient) continue;

@@ -267,7 +267,11 @@ Tensor& Tensor::index_put_(const std::vector<Index>& parts, const Operand& value
   constexpr std::string_view op = "index_put_";
   const SourceLocation& where = value.where();
   Selection s = called(op, where, [&] { return select_parts(*this, parts, where); });
-  const auto to_write = [&] { return operand_value(value, s.view.dtype()); };
+  const auto to_write = [&] {
+    ir::Value values[] = {value_of(s.view), operand_value(value, s.view.dtype())};
+    runtime::bring_scalars(values);
+    return values[1];
+  };
   if (s.one_mask()) {
     const std::optional<ir::Value> fresh = called(op, where, [&] {
       return written_where(value_of(s.view), s.by[0], to_write(), accumulate);
@@ -287,7 +291,9 @@ Tensor& Tensor::index_put_(const std::vector<Index>& parts, const Operand& value
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, const Operand& value) {
   return result_of("masked_fill", value.where(), [&] {
-    const ir::Value v = value_of(x), m = value_of(mask), fill = operand_value(value, v->dtype);
+    ir::Value values[] = {value_of(x), value_of(mask), operand_value(value, value_of(x)->dtype)};
+    runtime::bring_scalars(values);
+    const auto& [v, m, fill] = values;
     if (!is_bool(m->dtype) || !fill->shape.empty())
       throw Error(fmt::format("masked_fill: expects a mask of bool and one value, got {} and {}",
                               ir::type_string(*m), ir::type_string(*fill)));

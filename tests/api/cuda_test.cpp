@@ -139,6 +139,17 @@ TEST_CASE("cuda: copies into views, and scalars of the CPU that are yet to be co
   (b * w.sum()).sum().backward();
   CHECK(ct::to_string(w.grad().device()) == "cpu");
   CHECK(w.grad().to_vector<float>() == Floats{10, 10});
+  CHECK(b.masked_fill(b > 2, a[0].sum()).to_vector<float>() == Floats{1, 2, 3, 3});
+  c.index_put_({c > 2}, a[0].sum());
+  CHECK(c.to_vector<float>() == Floats{1, 2, 3, 3});
+  c.index_put_({0}, a[1][1]);
+  CHECK(c.to_vector<float>() == Floats{4, 4, 3, 3});
+  ct::Tensor s = ct::tensor(2.0);
+  s.set_requires_grad();
+  (b * s).sum().backward();
+  CHECK(ct::to_string(s.grad().device()) == "cpu");
+  (a * s).sum().backward();
+  CHECK(s.grad().item<float>() == 20);
   expect_clean_gpu();
 }
 
