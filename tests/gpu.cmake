@@ -104,13 +104,12 @@ endfunction()
 # Where the schedule is lazy one graph of sixteen is also compiled to machine code, for each of the
 # architectures in turn (support/run_compiled.cpp).
 
-# Ops, dtypes and layouts, each on one compute capability, in two schedules.
-foreach(half 80 90)
-  set(files_80 elementwise index)
-  set(files_90 reduce product)
-  foreach(file ${files_${half}})
-    cermet_gpu_run(test_compiled "${half} lazy" "[#compiled_${file}_test]")
-    cermet_gpu_run(test_compiled "${half} random:1" AFTER "${half} lazy" "[#compiled_${file}_test]")
+# Ops, dtypes and layouts, in two schedules.
+foreach(compute 80 90)
+  foreach(file elementwise index reduce product)
+    cermet_gpu_run(test_compiled "${compute} lazy" "[#compiled_${file}_test]")
+    cermet_gpu_run(test_compiled "${compute} random:1" AFTER "${compute} lazy"
+                   "[#compiled_${file}_test]")
   endforeach()
 endforeach()
 
@@ -123,13 +122,13 @@ cermet_gpu_run(test_compiled_random "75 lazy" "*random elementwise graphs*")
 cermet_gpu_run(test_compiled_random "120 lazy" "*random graphs of exact ops*")
 
 # Gradients.
-cermet_gpu_run(test_gradient "80 lazy" "[#gradient_reduce_test],[#gradient_structural_test]")
-cermet_gpu_run(test_gradient "80 random:4" AFTER "80 lazy"
-               "[#gradient_reduce_test],[#gradient_structural_test]")
-cermet_gpu_run(test_gradient "90 lazy" "[#gradient_elementwise_test],[#gradient_golden_test]")
-cermet_gpu_run(test_gradient "90 random:5" AFTER "90 lazy"
-               "[#gradient_elementwise_test],[#gradient_golden_test]")
-cermet_gpu_run(test_gradient "80 eager" "[#gradient_random_test]")
+foreach(compute 80 90)
+  foreach(file elementwise golden reduce structural random)
+    cermet_gpu_run(test_gradient "${compute} lazy" "[#gradient_${file}_test]")
+    cermet_gpu_run(test_gradient "${compute} random:4" AFTER "${compute} lazy"
+                   "[#gradient_${file}_test]")
+  endforeach()
+endforeach()
 cermet_gpu_run(test_api "90 eager" "[#grad_test]~[cpu]")
 
 # Updates in place, and those that fail after their realize has returned.
