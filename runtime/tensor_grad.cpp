@@ -8,6 +8,7 @@
 #include "ir/graph.h"
 #include "runtime/api.h"
 #include "runtime/devices.h"
+
 namespace cermet {
 
 using runtime::called;
