@@ -32,10 +32,13 @@ bool closer_along(const Expr& load, int64_t inner, int64_t outer) {
 }
 
 int whole_lanes(const Expr& load, int64_t axis, int64_t most) {
-  const ir::StridedMap& map = load.map->levels()[0];
+  return load.map->single() ? whole_lanes(load.map->levels()[0], axis, most) : 1;
+}
+
+int whole_lanes(const ir::StridedMap& map, int64_t axis, int64_t most) {
   const auto d = size_t(axis);
   const bool whole = map.begin[d] == 0 && map.end[d] == map.shape[d];
-  if (map.strides[d] != 1 || !load.map->single() || !whole) return 1;
+  if (map.strides[d] != 1 || !whole) return 1;
   int64_t lanes = most;
   while (lanes > 1 && !(map.shape[d] % lanes == 0 && aligned_along(map, d, lanes))) lanes /= 2;
   return int(lanes);

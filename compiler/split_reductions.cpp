@@ -16,8 +16,8 @@
 #include "compiler/split_reductions.h"
 
 #include <algorithm>
-#include <limits>
 
+#include "compiler/chunks.h"
 #include "ir/build.h"
 
 namespace cermet::compiler {
@@ -32,21 +32,10 @@ constexpr int64_t long_row = 32768;
 constexpr int64_t chunk_length = 8192;
 constexpr int64_t most_chunks = 1024;
 
-double identity_of(Combine combine) {
-  constexpr double inf = std::numeric_limits<double>::infinity();
-  if (combine == Combine::Max) return -inf;
-  if (combine == Combine::Min) return inf;
-  return combine == Combine::Prod ? 1.0 : -0.0;
-}
-
-// The number of chunks for an axis: the divisor nearest below the wanted number if it is at least
-// half of it, else the wanted number itself.
+// The number of chunks for an axis.
 int64_t chunk_count(int64_t extent, int64_t others) {
   const int64_t length = std::max<int64_t>(2, chunk_length / std::max<int64_t>(1, others));
-  const int64_t wanted = std::clamp(extent / length, int64_t(2), most_chunks);
-  for (int64_t c = wanted; c > wanted / 2 && c > 1; --c)
-    if (extent % c == 0) return c;
-  return wanted;
+  return chunks_near(extent, std::clamp(extent / length, int64_t(2), most_chunks));
 }
 
 Value in_two_steps(const ir::Node& node, const Value& operand) {
@@ -76,16 +65,9 @@ Value in_two_steps(const ir::Node& node, const Value& operand) {
     if (x->shape[size_t(a)] > x->shape[size_t(axis)]) axis = a;
   const int64_t extent = x->shape[size_t(axis)];
   const int64_t count = chunk_count(extent, operand->numel() / rows / extent);
-  const int64_t length = (extent + count - 1) / count;
-  Value padded = x;
-  if (length * count != extent)
-    padded = ir::pad(x, axis, 0, length * count - extent, identity_of(attr.combine));
-  Shape shape = padded->shape;
-  shape[size_t(axis)] = length;
-  shape.insert(shape.begin() + axis, count);
   Dims inner;
   for (int64_t a : attr.axes) inner.push_back(a >= axis ? a + 1 : a);
-  const Value partial = ir::reduce(attr.combine, ir::reshape(padded, shape), inner);
+  const Value partial = ir::reduce(attr.combine, in_chunks(x, axis, count, attr.combine), inner);
   int64_t chunk_axis = axis;
   for (int64_t a : attr.axes) chunk_axis -= a < axis;
   return finish(ir::reduce(attr.combine, partial, Dims{chunk_axis}));

@@ -8,8 +8,8 @@
 #include "compiler/split_scans.h"
 
 #include <algorithm>
-#include <limits>
 
+#include "compiler/chunks.h"
 #include "ir/build.h"
 #include "ir/check.h"
 
@@ -29,13 +29,6 @@ constexpr int64_t thread_length = 64;
 constexpr int64_t wanted_threads = 1 << 17;
 constexpr int64_t most_chunks = 1024;
 constexpr int64_t short_tail = 8;  // elements behind the axis, below which teams take it
-
-double identity_of(Combine combine) {
-  constexpr double inf = std::numeric_limits<double>::infinity();
-  if (combine == Combine::Max) return -inf;
-  if (combine == Combine::Min) return inf;
-  return combine == Combine::Prod ? 1.0 : -0.0;
-}
 
 Value combined(Combine combine, const Value& x, const Value& y) {
   switch (combine) {
@@ -60,42 +53,34 @@ int64_t chunk_count(const Shape& shape, int64_t axis) {
   } else if (rows < few_threads && extent >= long_column) {
     wanted = std::min(extent / thread_length, wanted_threads / rows);
   }
-  wanted = std::min(wanted, most_chunks);
-  for (int64_t c = wanted; c > wanted / 2 && c > 1; --c)
-    if (extent % c == 0) return c;
-  return std::max<int64_t>(1, wanted);
+  return chunks_near(extent, std::clamp<int64_t>(wanted, 1, most_chunks));
 }
 
-Value in_chunks(const ir::Node& node, std::span<const Value> operands) {
+Value scanned_in_chunks(const ir::Node& node, std::span<const Value> operands) {
   if (node.op != ir::Op::Scan) return {};
   const auto& attr = node.as<ir::ScanAttr>();
   const int64_t axis = attr.axis, count = chunk_count(node.shape, axis);
   if (count < 2) return {};
   const bool half = node.dtype == DType::F16 || node.dtype == DType::BF16;
-  Value x = half ? ir::cast(operands[0], DType::F32) : operands[0];
-  const int64_t extent = node.shape[size_t(axis)], length = (extent + count - 1) / count;
-  const double identity = identity_of(attr.combine);
-  if (length * count != extent) x = ir::pad(x, axis, 0, length * count - extent, identity);
-  const Shape flat = x->shape;
-  Shape divided = flat;
-  divided[size_t(axis)] = length;
-  divided.insert(divided.begin() + axis, count);
-  x = ir::reshape(x, divided);
-
+  const Value x =
+      in_chunks(half ? ir::cast(operands[0], DType::F32) : operands[0], axis, count, attr.combine);
   const Value sums = ir::reduce(attr.combine, x, Dims{axis + 1}, true);
   Value before = ir::scan(attr.combine, sums, axis, attr.reverse);
   const int64_t first = attr.reverse ? 1 : 0, last = count - 1 + first;
-  before = ir::pad(ir::slice(before, axis, first, last), axis, 1 - first, first, identity);
+  before = ir::pad(ir::slice(before, axis, first, last), axis, 1 - first, first,
+                   identity_of(attr.combine));
   const Value inside = ir::scan(attr.combine, x, axis + 1, attr.reverse, attr.exclusive);
-  const Value all = combined(attr.combine, ir::expand(before, divided), inside);
-  return ir::cast(ir::slice(ir::reshape(all, flat), axis, 0, extent), node.dtype);
+  const Value all = combined(attr.combine, ir::expand(before, x->shape), inside);
+  Shape flat = node.shape;
+  flat[size_t(axis)] = count * x->shape[size_t(axis) + 1];
+  return ir::cast(ir::slice(ir::reshape(all, flat), axis, 0, node.shape[size_t(axis)]), node.dtype);
 }
 
 }  // namespace
 
 ir::Graph split_scans(const ir::Graph& graph) {
   for (const ir::Node* node : ir::topological_order(graph.results))
-    if (in_chunks(*node, node->operands)) return ir::rewrite(graph, in_chunks);
+    if (scanned_in_chunks(*node, node->operands)) return ir::rewrite(graph, scanned_in_chunks);
   return graph;
 }
 

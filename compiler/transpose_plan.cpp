@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "compiler/grid_plan.h"
+#include "compiler/operand_reads.h"
 #include "compiler/row_stages.h"
 
 namespace cermet::compiler {
@@ -49,19 +50,8 @@ std::vector<Access> accesses_of(const Kernel& kernel, const KernelProgram& progr
   return out;
 }
 
-// Vectors along an axis: of what is contiguous there, in whole vectors and not masked inside them.
-int lanes_of(const Access& a, int64_t axis, const Shape& space) {
-  const auto d = size_t(axis);
-  if (a.map->strides[d] != 1 || a.map->begin[d] != 0 || a.map->end[d] != space[d]) return 1;
-  int64_t lanes = std::min(most_lanes, access_bytes / a.bytes());
-  const auto whole = [&] {
-    bool aligned = space[d] % lanes == 0 && a.map->offset % lanes == 0;
-    for (size_t other = 0; other < space.size(); ++other)
-      aligned &= other == d || a.map->strides[other] % lanes == 0;
-    return aligned;
-  };
-  while (lanes > 1 && !whole()) lanes /= 2;
-  return int(lanes);
+int lanes_of(const Access& a, int64_t axis) {
+  return whole_lanes(*a.map, axis, std::min(most_lanes, access_bytes / a.bytes()));
 }
 
 DType word_of(DType dtype) {
@@ -130,11 +120,10 @@ std::optional<TransposePlan> plan_transpose(const Kernel& kernel, const KernelPr
   for (const Access& a : accesses) {
     widest = std::max(widest, a.bytes());
     if (a.cost(plan.fast) <= a.cost(plan.slow)) {
-      if (a.stride(plan.fast) != 0)
-        plan.lanes = std::min(plan.lanes, lanes_of(a, plan.fast, space));
+      if (a.stride(plan.fast) != 0) plan.lanes = std::min(plan.lanes, lanes_of(a, plan.fast));
       continue;
     }
-    const TransposePlan::Staged staged{std::max(a.load, a.store), lanes_of(a, plan.slow, space),
+    const TransposePlan::Staged staged{std::max(a.load, a.store), lanes_of(a, plan.slow),
                                        word_of(a.dtype), 0};
     (a.load >= 0 ? plan.loads : plan.stores).push_back(staged);
     word_bytes += int64_t(size_of(staged.word));
