@@ -4,23 +4,22 @@
 #include <algorithm>
 
 #include "compiler/cuda/nvrtc.h"
-#include "compiler/cuda/print.h"
 #include "compiler/loops_text.h"
 #include "compiler/program.h"
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/cubin.h"
 #include "support/cuda.h"
+#include "support/machine_code.h"
+#include "support/param.h"
 
 using namespace cermet;
 using compiler::Numerics;
 using ir::Value;
+using test::param;
 
 namespace {
 
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return ir::parameter(slot, dtype, shape);
-}
 Value turned(int64_t slot, int64_t m, int64_t n, DType dtype = DType::F32) {
   return ir::transpose(param(slot, {1, n, m}, dtype), 1, 2);
 }
@@ -43,19 +42,9 @@ struct Assembled {
 };
 Assembled assembled(const Value& result, int compute, Numerics numerics = {}) {
   const compiler::Program program = lowered(result, compute, numerics);
-  std::vector<const compiler::loops::Function*> functions;
-  for (const auto& launch : program.launches) functions.push_back(&launch.kernel.function);
-  const auto object =
-      compiler::compile_cuda(compiler::print_cuda_unit(functions), {.arch = {compute}});
-  CHECK(object.log == "");
-  REQUIRE(object.kernels.size() == functions.size());
-  for (const compiler::CudaResources& kernel : object.kernels) {
-    INFO("sm_" << compute << ", " << kernel.registers << " registers");
-    CHECK(kernel.stack_bytes == 0);
-    CHECK(kernel.spill_store_bytes == 0);
-    CHECK(kernel.spill_load_bytes == 0);
-  }
-  return {compiler::loops::print(*functions[0]), object.kernels[0],
+  const compiler::CudaObject object = test::check_machine_code(program, compute);
+  REQUIRE(object.kernels.size() == program.launches.size());
+  return {compiler::loops::print(program.launches[0].kernel.function), object.kernels[0],
           test::read_cubin(object.cubin).begin()->second};
 }
 

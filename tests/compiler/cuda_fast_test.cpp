@@ -5,6 +5,7 @@
 #include "ir/build.h"
 #include "ir/interpreter.h"
 #include "support/cuda.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -13,22 +14,15 @@ using namespace cermet::test;
 
 namespace {
 
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
-
 PtxRun run(const Graph& graph, const std::vector<HostArray>& in, bool fast) {
-  PtxRun out = run_ptx(graph, in, 90, 1, {.fast = fast});
-  CHECK(out.violations == "");
-  return out;
+  return clean_run(graph, in, 90, 1, {.fast = fast});
 }
 
 // Compares with the interpreter and returns the fast run.
 PtxRun check(const Value& result, const std::vector<HostArray>& in, const Tolerance& tolerance) {
   const Graph graph = graph_over({result});
   PtxRun out = run(graph, in, true);
-  if (const auto wrong = difference(out.results[0], interpret(graph, in)[0], tolerance))
-    FAIL_CHECK(*wrong);
+  expect_same(out.results, interpret(graph, in), tolerance);
   return out;
 }
 

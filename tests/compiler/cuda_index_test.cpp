@@ -11,6 +11,7 @@
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/cuda.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -21,12 +22,9 @@ using compiler::loops::Function;
 using compiler::loops::Instruction;
 using compiler::loops::Opcode;
 using compiler::loops::Ref;
+using test::param;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 // What one thread touches; values that are no integers are not followed.
 class Thread {

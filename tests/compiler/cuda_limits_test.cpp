@@ -4,6 +4,7 @@
 #include "ir/build.h"
 #include "support/cuda.h"
 #include "support/machine_code.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -11,10 +12,6 @@ using namespace cermet::ir;
 using namespace cermet::test;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 // All kernels of a graph: good machine code, and shared memory that every GPU has.
 void check_resources(const Graph& graph, int compute) {

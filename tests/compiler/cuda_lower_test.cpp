@@ -12,6 +12,7 @@
 #include "support/cubin.h"
 #include "support/cuda.h"
 #include "support/machine_code.h"
+#include "support/param.h"
 #include "support/random_graph.h"
 
 using namespace cermet;
@@ -20,12 +21,9 @@ using compiler::loops::Function;
 using compiler::loops::Ref;
 using ir::Combine;
 using ir::Value;
+using test::param;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return ir::parameter(slot, dtype, shape);
-}
 
 compiler::Program lowered(std::vector<Value> results, int compute = 90) {
   ir::Graph graph;

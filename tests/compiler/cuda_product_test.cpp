@@ -17,26 +17,12 @@ using namespace cermet::test;
 
 namespace {
 
-PtxRun check(std::vector<Value> results, const Tolerance& tolerance, int compute = 90,
-             uint64_t seed = 0, compiler::Numerics numerics = {}) {
-  const Graph graph = graph_over(std::move(results));
-  const std::vector<HostArray> parameters = product_operands(graph);
-  PtxRun run = run_ptx(graph, parameters, compute, seed, numerics);
-  CHECK(run.violations == "");
-  CHECK(run.report == "");
-  const std::vector<HostArray> expected = interpret(graph, parameters);
-  REQUIRE(run.results.size() == expected.size());
-  for (size_t i = 0; i < expected.size(); ++i)
-    if (const auto wrong = difference(run.results[i], expected[i], tolerance))
-      FAIL_CHECK("result " << i << ": " << *wrong);
-  return run;
-}
-
 PtxRun check_dot(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k, int compute = 90,
                  uint64_t seed = 0) {
   INFO(fmt::format("{} {} x {}x{}x{}, sm_{}", name(dtype), batch, m, n, k, compute));
-  return check({dot(parameter(0, dtype, {batch, m, k}), parameter(1, dtype, {batch, k, n}))},
-               product_tolerance(dtype, k), compute, seed);
+  return check_products_ptx(
+      {dot(parameter(0, dtype, {batch, m, k}), parameter(1, dtype, {batch, k, n}))},
+      product_tolerance(dtype, k), compute, seed);
 }
 
 }  // namespace
@@ -90,10 +76,11 @@ TEST_CASE("cuda product: views of operands and of the result") {
     const Value repeated = expand(p[2], Shape{1, m, k});
     const Value padded = pad(pad(p[3], 1, 0, 1), 2, 1, 1);
     const Value folded = reshape(transpose(p[0], 1, 2), Shape{1, k, m});
-    check({dot(turned, p[4]), dot(turned, strided), dot(repeated, strided), dot(padded, p[4]),
-           dot(transpose(folded, 1, 2), strided), dot(flip(turned, 2), flip(p[4], 2)),
-           transpose(dot(turned, p[4]), 1, 2), slice(dot(padded, strided), 2, 1, std::nullopt, 2)},
-          product_tolerance(dtype, k), 90, ++seed);
+    check_products_ptx(
+        {dot(turned, p[4]), dot(turned, strided), dot(repeated, strided), dot(padded, p[4]),
+         dot(transpose(folded, 1, 2), strided), dot(flip(turned, 2), flip(p[4], 2)),
+         transpose(dot(turned, p[4]), 1, 2), slice(dot(padded, strided), 2, 1, std::nullopt, 2)},
+        product_tolerance(dtype, k), 90, ++seed);
   }
 }
 
@@ -125,7 +112,7 @@ TEST_CASE("cuda product: a prologue and an epilogue, with several results") {
       Tolerance tolerance = product_tolerance(dtype, 40 * k);
       if (size_of(dtype) == 2) tolerance.absolute = 0.5, tolerance.relative = 3e-2;
       INFO(name(dtype) << " " << m);
-      check(out, tolerance, 90, ++seed);
+      check_products_ptx(out, tolerance, 90, ++seed);
     }
 }
 
@@ -135,7 +122,7 @@ TEST_CASE("cuda product: a product with bias, activation and residual is one ker
   const Value b = parameter(2, DType::F32, {64}), r = parameter(3, DType::F32, {1, 48, 64});
   const Value biased = dot(maximum(x, constant(DType::F32, {}, 0.0)), w) + b;
   const Value y = biased * (erf(biased * 0.70710678) + 1.0) * 0.5 + r;
-  const PtxRun run = check({y, biased}, {.relative = 1e-5, .absolute = 1e-4});
+  const PtxRun run = check_products_ptx({y, biased}, {.relative = 1e-5, .absolute = 1e-4});
   CHECK(run.launches == 1);
 }
 
@@ -163,8 +150,8 @@ TEST_CASE("cuda product: convolutions with groups, strides, dilation and padding
           c.padding == 0 ? x : pad(pad(x, 3, c.padding, c.padding), 4, c.padding, c.padding);
       const Value y = conv(wide, w, Dims{c.stride_h, c.stride_w}, Dims{c.dilation_h, c.dilation_w});
       const int64_t terms = c.channels * c.window_h * c.window_w;
-      check({y, maximum(y + b, constant(dtype, {}, 0.0))}, product_tolerance(dtype, 4 * terms), 90,
-            ++seed);
+      check_products_ptx({y, maximum(y + b, constant(dtype, {}, 0.0))},
+                         product_tolerance(dtype, 4 * terms), 90, ++seed);
     }
 }
 
@@ -172,7 +159,7 @@ TEST_CASE("cuda product: the largest tile, without bank conflicts and with whole
   CERMET_NEEDS_NVRTC();
   const int64_t m = 1408, n = 1536, k = 16;
   const Value a = parameter(0, DType::F32, {1, m, k}), b = parameter(1, DType::F32, {1, k, n});
-  const PtxRun run = check({dot(a, b)}, product_tolerance(DType::F32, k));
+  const PtxRun run = check_products_ptx({dot(a, b)}, product_tolerance(DType::F32, k));
   CHECK(run.launches == 1);
   const uint64_t tiles = uint64_t(m / 128) * uint64_t(n / 128), steps = uint64_t(k / 8);
   // Each of 8 warps reads two chunks of both operands for every k, then its part of the tile.
@@ -225,7 +212,7 @@ TEST_CASE("cuda product: tensor cores read every layout of their operands") {
         // Parameters are numbered from 0 on in every graph.
         all.push_back(a + 0.0), all.push_back(b + 0.0), all.push_back(at + 0.0),
             all.push_back(bt + 0.0);
-        const PtxRun run = check(all, {.relative = 2e-2, .absolute = 0.5}, 80, ++seed);
+        const PtxRun run = check_products_ptx(all, {.relative = 2e-2, .absolute = 0.5}, 80, ++seed);
         CHECK(run.counters.mma > 0);
       }
   }
@@ -250,8 +237,8 @@ TEST_CASE("cuda product: f32 goes to tensor cores as tf32 only where that was as
       const int64_t tiles = (m + 63) / 64 * ((n + 63) / 64), steps = (k + 15) / 16;
       // 4 x 8 matrices of 16 x 8 in each tile, 8 terms at once.
       const auto products = uint64_t(tiles * steps * 4 * 8 * 2);
-      const PtxRun run = check({dot(a, b), dot(at, bt)}, tf32_product_tolerance(k), compute, ++seed,
-                               {.tf32 = true});
+      const PtxRun run = check_products_ptx({dot(a, b), dot(at, bt)}, tf32_product_tolerance(k),
+                                            compute, ++seed, {.tf32 = true});
       CHECK(run.counters.mma == (compute >= 80 ? 2 * products : 0));
       CHECK((run.counters.count("cp.async.cg") > 0) == (compute >= 80 && k % 4 == 0 && n % 4 == 0));
     }
@@ -288,7 +275,8 @@ TEST_CASE("cuda product: the largest tf32 tiles have no bank conflicts, in every
                            : parameter(0, DType::F32, {1, m, k});
     const Value b = turned ? transpose(parameter(1, DType::F32, {1, n, k}), 1, 2)
                            : parameter(1, DType::F32, {1, k, n});
-    const PtxRun run = check({dot(a, b)}, tf32_product_tolerance(k), 90, 7, {.tf32 = true});
+    const PtxRun run =
+        check_products_ptx({dot(a, b)}, tf32_product_tolerance(k), 90, 7, {.tf32 = true});
     CHECK(run.counters.mma == uint64_t(m * n * k / (16 * 8 * 8)));
     // One operand as matrices, the other number by number, each without conflicts; then the
     // epilogue, which reads 16 bytes at once.
@@ -304,7 +292,7 @@ TEST_CASE("cuda product: the largest tensor tiles have no bank conflicts") {
   CERMET_NEEDS_NVRTC();
   const int64_t m = 1408, n = 3072, k = 64;
   const Value a = parameter(0, DType::BF16, {1, m, k}), b = parameter(1, DType::BF16, {1, k, n});
-  const PtxRun run = check({dot(a, b)}, product_tolerance(DType::BF16, k));
+  const PtxRun run = check_products_ptx({dot(a, b)}, product_tolerance(DType::BF16, k));
   CHECK(run.launches == 1);
   CHECK(run.counters.mma == uint64_t(m * n * k / (16 * 8 * 16)));
   // Each of 8 warps reads 4 x 16 rows and 4 x 16 columns for every 16 terms; four 8 x 8 matrices

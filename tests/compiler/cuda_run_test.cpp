@@ -6,6 +6,7 @@
 #include "ir/build.h"
 #include "ir/interpreter.h"
 #include "support/cuda.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -15,10 +16,6 @@ using namespace cermet::test;
 namespace {
 
 const std::vector<DType> every_dtype(all_dtypes.begin(), all_dtypes.end());
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 #include "ir/interpreter.h"
 #include "support/cuda.h"
 #include "support/machine_code.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -13,10 +14,6 @@ using namespace cermet::ir;
 using namespace cermet::test;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 // All ways to scan an axis.
 std::vector<Value> every_scan(const Value& x, int64_t axis) {

@@ -10,6 +10,7 @@
 #include "ir/interpreter.h"
 #include "support/cuda.h"
 #include "support/machine_code.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -17,10 +18,6 @@ using namespace cermet::ir;
 using namespace cermet::test;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 HostArray indices(const Shape& shape, int64_t extent, uint32_t seed) {
   std::mt19937 random(seed);

@@ -16,30 +16,6 @@ using namespace cermet::test;
 
 namespace {
 
-PtxRun check(std::vector<Value> results, const Tolerance& tolerance, uint64_t seed = 0) {
-  const Graph graph = graph_over(std::move(results));
-  std::vector<HostArray> parameters;
-  for (const Value& p : graph.parameters)
-    parameters.push_back(numbers_between(p->dtype, p->shape, is_unsigned(p->dtype) ? 0 : -2,
-                                         is_float(p->dtype) ? 2 : 50, 1 + parameters.size()));
-  PtxRun run = run_ptx(graph, parameters, 90, seed);
-  CHECK(run.violations == "");
-  const std::vector<HostArray> expected = interpret(graph, parameters);
-  REQUIRE(run.results.size() == expected.size());
-  for (size_t i = 0; i < expected.size(); ++i)
-    if (const auto wrong = difference(run.results[i], expected[i], tolerance))
-      FAIL_CHECK("result " << i << ": " << *wrong);
-  return run;
-}
-
-// Of a sum of products of numbers below 2, and a few roundings after it.
-Tolerance product_of(DType dtype, int64_t terms) {
-  if (!is_float(dtype)) return {};
-  Tolerance out = sum_tolerance(dtype, terms, 4 * double(terms));
-  if (size_of(dtype) == 2) out.ulps = 2;
-  return out;
-}
-
 // A matrix whose rows, or whose columns, follow each other in memory.
 Value matrix(int64_t slot, DType dtype, int64_t batch, int64_t m, int64_t n, bool turned) {
   if (!turned) return parameter(slot, dtype, {batch, m, n});
@@ -69,7 +45,8 @@ TEST_CASE("cuda thin: few rows or columns, of every layout, size and dtype") {
         const int64_t m = rows ? c.few : c.many, n = rows ? c.many : c.few;
         const Value a = matrix(0, c.dtype, c.batch, m, c.terms, turned != rows);
         const Value b = matrix(1, c.dtype, c.batch, c.terms, n, turned == rows);
-        CHECK(check({dot(a, b)}, product_of(c.dtype, c.terms), ++seed).launches == 1);
+        CHECK(check_products_ptx({dot(a, b)}, product_tolerance(c.dtype, c.terms), 90, ++seed)
+                  .launches == 1);
       }
     }
 }
@@ -85,8 +62,8 @@ TEST_CASE("cuda thin: a prologue and an epilogue") {
       // 1 where the operand is masked: cosines of zero.
       const auto cosine = [](const Value& v) { return 1.0 - v * v * 0.5; };
       const Value y = maximum(dot(cosine(x), w * s) + b, constant(DType::F32, {}, 0.0));
-      const PtxRun run = check({y, transpose(dot(x, cosine(w)), 1, 2)},
-                               {.relative = 1e-5, .absolute = 1e-2}, uint64_t(n));
+      const PtxRun run = check_products_ptx({y, transpose(dot(x, cosine(w)), 1, 2)},
+                                            {.relative = 1e-5, .absolute = 1e-2}, 90, uint64_t(n));
       CHECK(run.launches == 2);
     }
 }
@@ -98,9 +75,9 @@ TEST_CASE("cuda thin: the large operand is read once, in whole sectors") {
       for (const bool turned : {false, true}) {
         const int64_t k = 512, n = 2048, size = int64_t(size_of(dtype));
         INFO(name(dtype) << " " << rows << " rows, " << (turned ? "[n][k]" : "[k][n]"));
-        const PtxRun run =
-            check({dot(parameter(0, dtype, {1, rows, k}), matrix(1, dtype, 1, k, n, turned))},
-                  product_of(dtype, k), 3);
+        const PtxRun run = check_products_ptx(
+            {dot(parameter(0, dtype, {1, rows, k}), matrix(1, dtype, 1, k, n, turned))},
+            product_tolerance(dtype, k), 90, 3);
         CHECK(run.launches == 1);
         // The others are of x, which stays in the cache; they are few for every matrix element.
         const auto matrix_sectors = uint64_t(k * n * size / 32);
@@ -120,15 +97,15 @@ TEST_CASE("cuda thin: small results of long sums are added up in parts") {
     const int64_t k = 16384;
     INFO(name(dtype));
     const PtxRun run =
-        check({dot(parameter(0, dtype, {1, 64, k}), parameter(1, dtype, {1, k, 64}))},
-              product_of(dtype, k), 5);
+        check_products_ptx({dot(parameter(0, dtype, {1, 64, k}), parameter(1, dtype, {1, k, 64}))},
+                           product_tolerance(dtype, k), 90, 5);
     CHECK(run.launches == 2);
     // f16 and bf16 stay on tensor cores, copied, with their parts in f32.
     CHECK((run.counters.mma > 0) == (dtype != DType::F32));
     CHECK((run.counters.count("cp.async") > 0) == (dtype != DType::F32));
     const PtxRun thin =
-        check({dot(parameter(0, dtype, {1, 4, k}), parameter(1, dtype, {1, k, 96}))},
-              product_of(dtype, k), 5);
+        check_products_ptx({dot(parameter(0, dtype, {1, 4, k}), parameter(1, dtype, {1, k, 96}))},
+                           product_tolerance(dtype, k), 90, 5);
     CHECK(thin.launches == 2);
   }
 }

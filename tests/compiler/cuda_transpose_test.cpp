@@ -7,6 +7,7 @@
 #include "ir/build.h"
 #include "support/cuda.h"
 #include "support/machine_code.h"
+#include "support/param.h"
 #include "support/run_compiled.h"
 
 using namespace cermet;
@@ -14,10 +15,6 @@ using namespace cermet::ir;
 using namespace cermet::test;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 uint64_t sectors(int64_t elements, DType dtype) { return uint64_t(elements) * size_of(dtype) / 32; }
 

@@ -9,17 +9,15 @@
 #include "compiler/stages/stages.h"
 #include "ir/build.h"
 #include "support/catch.h"
+#include "support/param.h"
 #include "support/random_graph.h"
 
 using namespace cermet;
 using namespace cermet::ir;
 using compiler::Target;
+using test::param;
 
 namespace {
-
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 
 Graph graph_of(const std::vector<Value>& parameters, std::vector<Value> results) {
   return {parameters, std::move(results)};

@@ -7,6 +7,7 @@
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/fusion_check.h"
+#include "support/param.h"
 #include "support/random_graph.h"
 
 using namespace cermet::ir;
@@ -16,15 +17,13 @@ using cermet::DType;
 using cermet::Shape;
 using cermet::test::check_fusion;
 using cermet::test::graph_of;
+using cermet::test::param;
 using cermet::test::Tolerance;
 
 namespace {
 
 const Tolerance rounded{.relative = 1e-5, .absolute = 1e-5};
 
-Value param(int64_t slot, const Shape& shape, DType dtype = DType::F32) {
-  return parameter(slot, dtype, shape);
-}
 Value sum(const Value& x, const Dims& axes) { return reduce(Combine::Sum, x, axes, true); }
 
 size_t kernels(std::vector<Value> results, const Tolerance& tolerance = {},

@@ -174,8 +174,8 @@ PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters
 }
 
 PtxRun clean_run(const ir::Graph& graph, std::span<const ir::HostArray> parameters, int compute,
-                 uint64_t seed) {
-  PtxRun run = run_ptx(graph, parameters, compute, seed);
+                 uint64_t seed, compiler::Numerics numerics) {
+  PtxRun run = run_ptx(graph, parameters, compute, seed, numerics);
   CHECK(run.violations == "");
   CHECK(run.report == "");
   return run;
@@ -187,6 +187,15 @@ void expect_same(const std::vector<ir::HostArray>& got, const std::vector<ir::Ho
   for (size_t i = 0; i < got.size(); ++i)
     if (const auto wrong = difference(got[i], expected[i], tolerance))
       FAIL_CHECK("result " << i << ": " << *wrong);
+}
+
+PtxRun check_products_ptx(std::vector<ir::Value> results, const Tolerance& tolerance, int compute,
+                          uint64_t seed, compiler::Numerics numerics) {
+  const ir::Graph graph = graph_over(std::move(results));
+  const std::vector<ir::HostArray> parameters = product_operands(graph);
+  PtxRun run = clean_run(graph, parameters, compute, seed, numerics);
+  expect_same(run.results, ir::interpret(graph, parameters), tolerance);
+  return run;
 }
 
 PtxRun check_ptx(std::vector<ir::Value> results, const Tolerance& tolerance, uint64_t seed) {

@@ -30,10 +30,13 @@ PtxRun run_ptx(const ir::Graph& graph, std::span<const ir::HostArray> parameters
 
 // run_ptx() with checks that nothing was reported or did what a GPU would punish.
 PtxRun clean_run(const ir::Graph& graph, std::span<const ir::HostArray> parameters,
-                 int compute = 90, uint64_t seed = 0);
+                 int compute = 90, uint64_t seed = 0, compiler::Numerics numerics = {});
 // Checks results with those that are expected.
 void expect_same(const std::vector<ir::HostArray>& got, const std::vector<ir::HostArray>& expected,
                  const Tolerance& tolerance);
+// clean_run() of products of product_operands(), compared with the interpreter.
+PtxRun check_products_ptx(std::vector<ir::Value> results, const Tolerance& tolerance,
+                          int compute = 90, uint64_t seed = 0, compiler::Numerics numerics = {});
 // Runs the values over random parameters and compares with the interpreter. Indices (I64) are 0, 1
 // or 2.
 PtxRun check_ptx(std::vector<ir::Value> results, const Tolerance& tolerance = {},
