@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of tools/packages.txt that are missing, after saying which.
-#     tools/install_packages.sh build|test      test includes build
+#     tools/install_packages.sh build|test|bench      both test and bench include build
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=$1
@@ -8,7 +8,7 @@ purpose=$1
 missing=()
 while read -r name group _; do
   [[ -z $name || $name == \#* ]] && continue
-  [[ $purpose == test || $group == build ]] || continue
+  [[ $group == build || $group == "$purpose" ]] || continue
   status=$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null || true)
   [[ $status == installed ]] || missing+=("$name")
 done <tools/packages.txt

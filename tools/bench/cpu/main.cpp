@@ -1,0 +1,90 @@
+// The program around all_cases(): a google-benchmark program, or with --serve a process that
+// tools/bench/compare drives, so that rounds of several programs can alternate.
+//
+// It reads lines and answers each with a line of JSON:
+//   prepare NAME       inputs are made, the first call is timed and the result checked
+//   run SECONDS        seconds of a call now, from rows of calls that take about SECONDS each
+// and ends with its input. Who cannot do a case answers {"missing": why}.
+
+#include <benchmark/benchmark.h>
+#include <sys/resource.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tools/bench/bench.h"
+#include "tools/bench/cpu/case.h"
+#include "tools/bench/cpu/realtime.h"
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double peak_megabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return double(usage.ru_maxrss) / 1024;
+}
+
+Json prepare(const std::vector<bench::Case>& cases, const std::string& name, bench::Work& work) {
+  for (const bench::Case& c : cases) {
+    if (c.name != name) continue;
+    work = {};
+    work = c.prepare();
+    const double inputs = peak_megabytes(), start = bench::now();
+    work.call();
+    const double first = bench::now() - start;
+    work.call();
+    const double peak = peak_megabytes();
+    return {{"first", first}, {"inputs_mb", inputs}, {"peak_mb", peak}, {"check", work.check()}};
+  }
+  return {{"missing", "not written"}};
+}
+
+Json run(const bench::Work& work, double seconds) {
+  const bench::RealTime real_time;
+  return {{"seconds", bench::seconds_of(work.call, [] {}, seconds)}};
+}
+
+void serve() {
+  const std::vector<bench::Case> cases = bench::all_cases();
+  bench::Work work;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string order, argument;
+    words >> order >> argument;
+    Json answer;
+    try {
+      answer = order == "prepare" ? prepare(cases, argument, work) : run(work, std::stod(argument));
+    } catch (const std::exception& error) {
+      answer = {{"missing", error.what()}};
+    }
+    std::cout << answer.dump() << std::endl;
+  }
+}
+
+void measure(benchmark::State& state, const bench::Case& c) {
+  const bench::Work work = c.prepare();
+  work.call();
+  work.call();
+  const bench::RealTime real_time;
+  for (auto _ : state) work.call();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--serve") {
+    serve();
+    return 0;
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  for (const bench::Case& c : bench::all_cases())
+    benchmark::RegisterBenchmark(c.name.c_str(), measure, c)
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond)
+        ->MinTime(0.2);
+  benchmark::RunSpecifiedBenchmarks();
+}
