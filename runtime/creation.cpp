@@ -6,6 +6,7 @@
 #include "ir/element.h"
 #include "runtime/api.h"
 #include "runtime/engine.h"
+#include "runtime/gpu_engine.h"
 
 namespace cermet {
 
@@ -121,8 +122,32 @@ Tensor tensor(const std::vector<bool>& elements, SourceLocation where) {
   return tensor(std::as_bytes(std::span(bytes)), DType::Bool, {int64_t(bytes.size())}, where);
 }
 
+namespace {
+
+// Memory of the caller's on a device, as elements.
+std::shared_ptr<const ir::Storage> borrowed_memory(void* first, size_t bytes, const Device& device,
+                                                   std::function<void()> deleter) {
+  if (device.kind == Device::Kind::Cpu)
+    return std::make_shared<const runtime::BufferStorage>(
+        runtime::Buffer::borrow(first, bytes, std::move(deleter)), true);
+  runtime::cuda::Device& gpu = runtime::gpu_engine(device.index).device();
+  const auto address = reinterpret_cast<runtime::cuda::Address>(first);
+  if (bytes > 0) gpu.card()->require_memory(address);
+  const auto buffer =
+      runtime::cuda::DeviceBuffer::borrow(gpu.card(), address, bytes, std::move(deleter));
+  buffer.used_by(gpu.stream());
+  return runtime::DeviceStorage::borrowed_from(buffer);
+}
+
+}  // namespace
+
 Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides,
                  std::function<void()> deleter, SourceLocation where) {
+  return from_blob(data, shape, dtype, Device(), strides, std::move(deleter), where);
+}
+
+Tensor from_blob(void* data, const Shape& shape, DType dtype, const Device& device,
+                 const Strides& strides, std::function<void()> deleter, SourceLocation where) {
   return called("from_blob", where, [&] {
     ir::StridedMap map = ir::StridedMap::contiguous(shape);
     const auto count = checked_numel(shape);
@@ -158,7 +183,7 @@ Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& str
     const int64_t elements = high - low + 1;
     auto* first = static_cast<std::byte*>(data) + low * int64_t(size_of(dtype));
     auto cell = std::make_shared<runtime::Cell>(
-        runtime::Buffer::borrow(first, size_t(elements) * size_of(dtype), std::move(deleter)),
+        borrowed_memory(first, size_t(elements) * size_of(dtype), device, std::move(deleter)),
         dtype, elements);
     return Tensor(
         std::make_shared<runtime::TensorState>(std::move(cell), ir::ViewMap(map), dtype, false));

@@ -36,6 +36,52 @@ void cuda::synchronize(const Device& device, SourceLocation where) {
   });
 }
 
+namespace {
+
+// The GPU that a function of streams is called for.
+runtime::cuda::Device& gpu_of(const Device& device) {
+  if (device.kind == Device::Kind::Cpu) throw Error("the CPU has no streams");
+  return runtime::gpu_engine(device.index).device();
+}
+
+std::shared_ptr<const runtime::cuda::Stream> borrowed(void* stream, const Device& device) {
+  return std::make_shared<const runtime::cuda::Stream>(
+      runtime::cuda::Stream::borrow(gpu_of(device).card(), static_cast<CUstream_st*>(stream)));
+}
+
+}  // namespace
+
+void cuda::set_stream(void* stream, const Device& device, SourceLocation where) {
+  runtime::called("set_stream", where,
+                  [&] { gpu_of(device).use_stream(borrowed(stream, device)); });
+}
+
+void cuda::reset_stream(const Device& device, SourceLocation where) {
+  runtime::called("reset_stream", where, [&] { gpu_of(device).use_stream(nullptr); });
+}
+
+void* cuda::current_stream(const Device& device, SourceLocation where) {
+  return runtime::called("current_stream", where,
+                         [&]() -> void* { return gpu_of(device).stream().handle(); });
+}
+
+cuda::StreamGuard::StreamGuard(void* stream, const Device& device, SourceLocation where)
+    : index_(device.index) {
+  runtime::called("StreamGuard", where,
+                  [&] { before_ = gpu_of(device).use_stream(borrowed(stream, device)); });
+}
+
+cuda::StreamGuard::~StreamGuard() {
+  runtime::gpu_engine(index_).device().use_stream(std::move(before_));
+}
+
+void cuda::set_context(void* context, const Device& device, SourceLocation where) {
+  runtime::called("set_context", where, [&] {
+    if (device.kind == Device::Kind::Cpu) throw Error("the CPU has no contexts");
+    runtime::use_gpu_context(device.index, static_cast<CUctx_st*>(context));
+  });
+}
+
 bool cuda::is_available() { return runtime::cuda::available_devices() > 0; }
 
 }  // namespace cermet

@@ -17,9 +17,16 @@ class DeviceStorage : public ir::Storage {
       : place_(1 + buffer.card().index()),
         buffer_(std::move(buffer)),
         outcome_(std::move(outcome)) {}
+  // Others may write to the memory at any time: see BufferStorage.
+  static std::shared_ptr<const DeviceStorage> borrowed_from(cuda::DeviceBuffer buffer) {
+    auto out = std::make_shared<DeviceStorage>(std::move(buffer));
+    out->borrowed_ = true;
+    return out;
+  }
 
   const void* host_data() const override { return nullptr; }
   int place() const override { return place_; }
+  bool borrowed() const override { return borrowed_; }
   bool failed() const override {
     const std::lock_guard lock(mutex_);
     return outcome_ && outcome_->failed();
@@ -35,7 +42,8 @@ class DeviceStorage : public ir::Storage {
     if (outcome_ && outcome_->good()) outcome_ = nullptr;
     return outcome_;
   }
-  // The elements were computed once more, with success; whoever has this storage reads those.
+  // The elements are elsewhere: computed once more, with success, or copied because their memory
+  // is about to be written. Whoever has this storage reads those.
   void replace(cuda::DeviceBuffer buffer) const {
     const std::lock_guard lock(mutex_);
     buffer_ = std::move(buffer);
@@ -44,6 +52,7 @@ class DeviceStorage : public ir::Storage {
 
  private:
   const int place_;
+  bool borrowed_ = false;
   mutable std::mutex mutex_;  // guards what follows
   mutable cuda::DeviceBuffer buffer_;
   mutable std::shared_ptr<Outcome> outcome_;

@@ -53,6 +53,14 @@ void require_right(const ir::Storage& elements) {
   }
 }
 
+// Lets a stream come after those that wrote the elements.
+void use(const DeviceStorage& elements, const cuda::Stream& stream) {
+  if (elements.borrowed())
+    elements.buffer().written_by(stream);
+  else
+    elements.buffer().read_by(stream);
+}
+
 std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes, int place) {
   if (place > 0 && from.place() == 0) return gpu_engine(place - 1).upload(from, bytes);
   if (place == 0) {
@@ -64,12 +72,12 @@ std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes,
   require_right(from);
   cuda::Device& target = gpu_engine(place - 1).device();
   cuda::Device& source = gpu_engine(from.place() - 1).device();
-  const cuda::DeviceBuffer buffer = dynamic_cast<const DeviceStorage&>(from).buffer();
+  const auto& elements = dynamic_cast<const DeviceStorage&>(from);
+  const cuda::DeviceBuffer buffer = elements.buffer();
   cuda::DeviceBuffer to = target.allocate(bytes);
-  target.stream().wait(source.stream());
+  use(elements, target.stream());
   cuda::copy(to.address(), *target.card(), buffer.address(), *source.card(), bytes,
              target.stream());
-  buffer.used_by(target.stream());
   return std::make_shared<const DeviceStorage>(std::move(to));
 }
 
@@ -139,12 +147,71 @@ ir::Value value_on(const ir::Value& value, const Device& device) {
                              std::make_shared<const MoveBack>(device_of(*value)));
 }
 
+namespace {
+
+Buffer host_copy(const Buffer& memory, size_t bytes) {
+  Buffer copy = default_engine().allocator().allocate(bytes);
+  if (bytes > 0) std::memcpy(copy.data(), memory.data(), bytes);
+  return copy;
+}
+
+// From what the current stream may read to what it may write, of one GPU.
+void copy_within(const cuda::DeviceBuffer& to, const cuda::DeviceBuffer& from, size_t bytes,
+                 const cuda::Device& device) {
+  cuda::copy(to.address(), *device.card(), from.address(), *device.card(), bytes, device.stream());
+}
+
+cuda::DeviceBuffer device_copy(const DeviceStorage& elements, size_t bytes) {
+  cuda::Device& device = gpu_engine(elements.place() - 1).device();
+  cuda::DeviceBuffer copy = device.allocate(bytes);
+  use(elements, device.stream());
+  copy_within(copy, elements.buffer(), bytes, device);
+  return copy;
+}
+
+}  // namespace
+
+std::shared_ptr<const ir::Storage> given_out(const ir::Storage& elements, size_t bytes,
+                                             bool alone) {
+  if (const auto* there = dynamic_cast<const DeviceStorage*>(&elements))
+    return DeviceStorage::borrowed_from(alone ? there->buffer() : device_copy(*there, bytes));
+  const Buffer memory = buffer_of(elements);
+  return std::make_shared<const BufferStorage>(alone ? memory : host_copy(memory, bytes), true);
+}
+
+std::shared_ptr<const ir::Storage> rewritten(const ir::Storage& home, const ir::Storage& elements,
+                                             size_t bytes, bool keep) {
+  if (const auto* there = dynamic_cast<const DeviceStorage*>(&home)) {
+    const auto& fresh = dynamic_cast<const DeviceStorage&>(elements);
+    cuda::Device& device = gpu_engine(there->place() - 1).device();
+    const cuda::DeviceBuffer memory = there->buffer();
+    if (keep) there->replace(device_copy(*there, bytes));
+    memory.written_by(device.stream());
+    use(fresh, device.stream());
+    copy_within(memory, fresh.buffer(), bytes, device);
+    return DeviceStorage::borrowed_from(memory);
+  }
+  const auto& storage = dynamic_cast<const BufferStorage&>(home);
+  const Buffer memory = storage.buffer();
+  if (keep) storage.move_to(host_copy(memory, bytes));
+  if (bytes > 0) std::memcpy(memory.data(), buffer_of(elements).data(), bytes);
+  return std::make_shared<const BufferStorage>(memory, true);
+}
+
+void* address_of(const ir::Storage& storage) {
+  const auto* there = dynamic_cast<const DeviceStorage*>(&storage);
+  if (!there) return buffer_of(storage).data();
+  const cuda::DeviceBuffer buffer = there->buffer();
+  buffer.written_by(gpu_engine(there->place() - 1).device().stream());
+  return reinterpret_cast<void*>(buffer.address());
+}
+
 void read_elements(const ir::Storage& storage, size_t bytes, void* to) {
   if (bytes == 0) return;
   if (const auto* there = dynamic_cast<const DeviceStorage*>(&storage)) {
-    gpu_engine(there->place() - 1)
-        .device()
-        .copy_to_host({static_cast<std::byte*>(to), bytes}, there->buffer().address());
+    cuda::Device& device = gpu_engine(there->place() - 1).device();
+    use(*there, device.stream());
+    device.copy_to_host({static_cast<std::byte*>(to), bytes}, there->buffer().address());
     require_right(storage);
   } else {
     std::memcpy(to, buffer_of(storage).data(), bytes);

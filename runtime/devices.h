@@ -39,6 +39,18 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::
 // realizing throws; DeviceError if there is no such device.
 ir::Value value_on(const ir::Value& value, const Device& device);
 
+// For memory that the outside sees (runtime/tensor_state.h), on any device.
+//
+// A storage of the same elements for that. The same memory if nobody else has it, which `alone`
+// says, else a copy.
+std::shared_ptr<const ir::Storage> given_out(const ir::Storage& elements, size_t bytes, bool alone);
+// Writes elements of its device to the memory of such a storage, and returns a new one of it. With
+// `keep` the old storage shows a copy of what was there before.
+std::shared_ptr<const ir::Storage> rewritten(const ir::Storage& home, const ir::Storage& elements,
+                                             size_t bytes, bool keep);
+// Where the memory is, for the host, or for work that is given to the current stream next.
+void* address_of(const ir::Storage& storage);
+
 // Copies a storage's elements to the host, from wherever they are. Throws Error if computing them
 // found an index out of range.
 void read_elements(const ir::Storage& storage, size_t bytes, void* to);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -14,7 +13,6 @@
 #include "compiler/cuda/print.h"
 #include "compiler/cuda/sort.h"
 #include "compiler/loops_text.h"
-#include "runtime/cuda/graph.h"
 #include "runtime/devices.h"
 #include "runtime/storage.h"
 
@@ -26,13 +24,8 @@ using compiler::KernelBuffer;
 // A process that never stops meeting new programs forgets old ones.
 constexpr size_t plan_limit = 4096, kernel_limit = 16384;
 
-// A training step finds its buffers at a few sets of addresses in turn.
-constexpr size_t most_replays = 4;
-constexpr size_t least_replayed = 2;  // launches; a single one costs no less as a graph
-
-// {code or 0, value}: see loops::Opcode::Report. Every report of a program has a code of its own
-// kernel only, so kernels that can report have a cell each.
-constexpr size_t error_cell_bytes = 16;
+// Of the widest access of a kernel.
+constexpr size_t kernel_alignment = 16;
 
 // Runs whose outcome is not known. A GPU that has a few is never idle for want of another.
 constexpr size_t most_open = 4;
@@ -85,40 +78,6 @@ std::vector<bool> roots_that_can_fail(const Request& request,
 
 }  // namespace
 
-struct GpuEngine::Plan {
-  compiler::Program program;
-  std::vector<cuda::Function> kernels;  // by launch
-  std::vector<size_t> reporting;        // launches that can report, each with an error cell
-  bool replayable = false;              // launches of kernels with their arguments, nothing else
-
-  // What kernels reported, from the bytes of their cells; empty if nothing.
-  std::string mistake_in(std::span<const std::byte> cells) const;
-
-  struct Replay {
-    std::vector<cuda::Address> addresses;  // of the buffers
-    cuda::Graph graph;
-  };
-  // Guards what follows. Held from the launches to the copy of the cells, which all runs share.
-  mutable std::mutex mutex;
-  mutable cuda::DeviceBuffer cells;  // of `reporting`, if there are any
-  mutable int64_t runs = 0;
-  mutable std::vector<Replay> replays;
-  mutable size_t oldest = 0;  // of replays
-};
-
-std::string GpuEngine::Plan::mistake_in(std::span<const std::byte> cells) const {
-  for (size_t i = 0; i < reporting.size(); ++i) {
-    std::array<int64_t, 2> cell;
-    static_assert(sizeof cell == error_cell_bytes);
-    std::memcpy(cell.data(), cells.data() + i * error_cell_bytes, error_cell_bytes);
-    const auto [code, value] = cell;
-    if (code == 0) continue;
-    const auto& reports = program.launches[reporting[i]].kernel.reports;
-    return fmt::format(fmt::runtime(reports.at(size_t(code) - 1)), value);
-  }
-  return {};
-}
-
 GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
     : device_(device),
       target_(compiler::cuda_target(device.facts().compute_capability)),
@@ -136,7 +95,7 @@ GpuEngine::~GpuEngine() {
   }
 }
 
-std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& request) {
+std::shared_ptr<const GpuPlan> GpuEngine::plan_for(const Request& request) {
   {
     std::lock_guard lock(mutex_);
     if (const auto at = plans_.find(request.signature); at != plans_.end()) {
@@ -145,19 +104,12 @@ std::shared_ptr<const GpuEngine::Plan> GpuEngine::plan_for(const Request& reques
     }
     log_.count(&EngineStats::plan_misses);
   }
-  auto plan = std::make_shared<Plan>();
   compiler::Target target = target_;
   target.numerics = request.numerics;
-  plan->program = compiler::compile(make_graph(request), target);
-  const std::vector<compiler::Program::Launch>& launches = plan->program.launches;
-  for (size_t i = 0; i < launches.size(); ++i)
-    if (!launches[i].kernel.reports.empty()) plan->reporting.push_back(i);
-  // With a wait after each launch an error names the kernel; a graph would hide it.
-  plan->replayable = launches.size() >= least_replayed && !device_.card()->waits_after_launch();
-  for (const auto& launch : launches)
-    plan->replayable &= launch.kind == compiler::Kernel::Kind::Fused &&
-                        !compiler::arguments_in_memory(launch.kernel.function);
-  plan->kernels = kernels_for(plan->program);
+  compiler::Program program = compiler::compile(make_graph(request), target);
+  std::vector<cuda::Function> kernels = kernels_for(program);
+  auto plan =
+      std::make_shared<const GpuPlan>(std::move(program), std::move(kernels), *device_.card());
   std::lock_guard lock(mutex_);
   if (plans_.size() >= plan_limit) plans_.clear();
   return plans_.emplace(request.signature, std::move(plan)).first->second;
@@ -253,6 +205,22 @@ struct GpuEngine::Memory {
   std::vector<cuda::DeviceBuffer> held;     // until the stream has been given what uses them
 };
 
+// A storage's elements for work that the stream is given next. Kernels count on the alignment of
+// our own memory, so elements that lie elsewhere in somebody else's are copied.
+cuda::DeviceBuffer GpuEngine::ready(const DeviceStorage& storage, size_t bytes) {
+  cuda::DeviceBuffer buffer = storage.buffer();
+  const cuda::Stream& stream = device_.stream();
+  if (!storage.borrowed()) {
+    buffer.read_by(stream);
+    return buffer;
+  }
+  buffer.written_by(stream);
+  if (buffer.address() % kernel_alignment == 0) return buffer;
+  cuda::DeviceBuffer copy = device_.allocate(bytes);
+  cuda::copy(copy.address(), *device_.card(), buffer.address(), *device_.card(), bytes, stream);
+  return copy;
+}
+
 GpuEngine::Memory GpuEngine::memory_for(
     const compiler::Program& program, const Request& request,
     std::span<const std::shared_ptr<const ir::Storage>> inputs) {
@@ -276,7 +244,7 @@ GpuEngine::Memory GpuEngine::memory_for(
     const ir::Node& node = *request.inputs[slot];
     const auto* ours = dynamic_cast<const DeviceStorage*>(inputs[slot].get());
     const size_t bytes = size_t(node.numel()) * size_of(node.dtype);
-    memory.held.push_back(ours ? ours->buffer() : upload(*inputs[slot], bytes)->buffer());
+    memory.held.push_back(ours ? ready(*ours, bytes) : upload(*inputs[slot], bytes)->buffer());
     return memory.held.back().address();
   };
   cuda::Address arena{};
@@ -305,6 +273,7 @@ GpuEngine::Memory GpuEngine::memory_for(
 
 std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
     std::span<const ir::Value> roots, compiler::Numerics numerics) {
+  refuse_capture();
   const Request request = make_request(roots, numerics);
   const auto plan = plan_for(request);
   const std::vector<std::shared_ptr<const ir::Storage>> inputs = storages_of(request);
@@ -313,9 +282,9 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
   std::vector<std::shared_ptr<Outcome>> earlier = open_outcomes(inputs);
 
   const cuda::Card::Current current(*device_.card());
-  const Memory memory = memory_for(plan->program, request, inputs);
-  std::unique_ptr<ReportSlot> slot = run(*plan, memory.addresses);
-  log_.add_realize(int64_t(plan->program.launches.size()));
+  const Memory memory = memory_for(plan->program(), request, inputs);
+  std::unique_ptr<ReportSlot> slot = plan->run(device_, memory.addresses, recorder_, *slots_);
+  log_.add_realize(int64_t(plan->program().launches.size()));
 
   std::shared_ptr<Outcome> outcome;
   std::vector<bool> can_fail(roots.size());
@@ -338,9 +307,20 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
     out.push_back(
         std::make_shared<const DeviceStorage>(memory.results[i], can_fail[i] ? outcome : nullptr));
     // What is computed from constants alone belongs to no device: another may need it as well.
-    if (roots[i]->place >= 0 && roots[i]->op != ir::Op::Data) roots[i]->set_value(out.back());
+    if (roots[i]->place >= 0 && !roots[i]->reads_borrowed && roots[i]->op != ir::Op::Data)
+      roots[i]->set_value(out.back());
   }
   return out;
+}
+
+// Memory for a run comes from outside of a graph of the caller's, which could be launched when the
+// memory is somebody else's.
+void GpuEngine::refuse_capture() const {
+  const cuda::Stream& stream = device_.stream();
+  if (stream.borrowed() && stream.can_capture() && stream.capturing())
+    throw Error(fmt::format(
+        "realize: the current stream of cuda:{} is being captured, which cannot be part of it",
+        device_.index()));
 }
 
 // Until its outcome is known a run keeps what it was computed from, so that it can be undone.
@@ -352,115 +332,6 @@ void GpuEngine::keep_open(std::shared_ptr<Outcome> outcome) {
     if (open_.size() > most_open) oldest = std::move(open_.front()), open_.pop_front();
   }
   if (oldest) oldest->wait();
-}
-
-// Gives the plan to the stream. Returns where its reports will be; null if it has none.
-std::unique_ptr<ReportSlot> GpuEngine::run(const Plan& plan,
-                                           std::span<const cuda::Address> buffers) {
-  std::unique_lock lock(plan.mutex);
-  const size_t cell_bytes = plan.reporting.size() * error_cell_bytes;
-  if (cell_bytes > 0 && !plan.cells) plan.cells = device_.allocate(cell_bytes);
-  if (plan.replayable && plan.runs++ > 0) {
-    replay(plan, buffers);
-  } else {
-    if (cell_bytes == 0) lock.unlock();  // else another run must not come before the cells are read
-    launch_all(plan, buffers, device_.stream());
-  }
-  if (cell_bytes == 0) return nullptr;
-  std::unique_ptr<ReportSlot> slot = slots_->take(cell_bytes);
-  cuda::copy(slot->memory, plan.cells.address(), cell_bytes, device_.stream());
-  slot->copied.record(device_.stream());
-  return slot;
-}
-
-void GpuEngine::replay(const Plan& plan, std::span<const cuda::Address> buffers) {
-  const auto same = [&](const Plan::Replay& replay) {
-    return std::ranges::equal(replay.addresses, buffers);
-  };
-  auto replay = std::ranges::find_if(plan.replays, same);
-  if (replay == plan.replays.end()) {
-    std::lock_guard recording(recording_);
-    const auto work = [&] { launch_all(plan, buffers, recorder_); };
-    if (plan.replays.size() < most_replays) {
-      plan.replays.push_back({{}, cuda::Graph::capture(recorder_, work)});
-      replay = plan.replays.end() - 1;
-    } else {
-      replay = plan.replays.begin() + int64_t(plan.oldest++ % most_replays);
-      replay->addresses.clear();  // of no use if recording fails
-      replay->graph.recapture(recorder_, work);
-    }
-    replay->addresses.assign(buffers.begin(), buffers.end());
-  }
-  replay->graph.launch(device_.stream());
-}
-
-void GpuEngine::launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
-                           const cuda::Stream& stream) {
-  if (plan.cells)
-    cuda::fill(plan.cells.address(), std::byte(0), plan.reporting.size() * error_cell_bytes,
-               stream);
-  const auto& launches = plan.program.launches;
-  for (size_t i = 0, cell = 0; i < launches.size(); ++i) {
-    const compiler::LoweredKernel& kernel = launches[i].kernel;
-    if (launches[i].kind == compiler::Kernel::Kind::Sort) {
-      sort(launches[i], plan.kernels[i], buffers);
-      continue;
-    }
-    const cuda::Address error_cell =
-        kernel.reports.empty() ? 0 : plan.cells.address() + cell++ * error_cell_bytes;
-    launch(kernel, plan.kernels[i], buffers, error_cell, stream);
-  }
-}
-
-void GpuEngine::launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
-                       std::span<const cuda::Address> buffers, cuda::Address error_cell,
-                       const cuda::Stream& stream) {
-  if (kernel.range <= 0) return;
-  cuda::Arguments arguments;
-  for (int32_t b : kernel.buffers) arguments.add(buffers[size_t(b)]);
-  for (int64_t i : kernel.integers) arguments.add(i);
-  arguments.add(error_cell);
-  cuda::DeviceBuffer table;  // of arguments, if they are too many; the stream still reads it later
-  if (compiler::arguments_in_memory(kernel.function)) {
-    table = device_.allocate(arguments.bytes().size());
-    device_.copy_to_device(table.address(), arguments.bytes());
-    arguments = {};
-    arguments.add(table.address());
-  }
-  cuda::LaunchShape shape;
-  shape.grid[0] = kernel.range;
-  shape.block[0] = kernel.function.threads;
-  shape.shared_bytes = kernel.scratch_bytes;
-  function.launch(stream, shape, arguments.bytes());
-}
-
-// Merges until one run is left, to and fro between the result and memory of its own; see
-// compiler/cuda/sort.h.
-void GpuEngine::sort(const compiler::Program::Launch& launch, const cuda::Function& function,
-                     std::span<const cuda::Address> buffers) {
-  const int64_t total = launch.rows * launch.columns;
-  if (total == 0) return;
-  const cuda::Address elements = buffers[size_t(launch.kernel.buffers[0])];
-  const cuda::Address result = buffers[size_t(launch.kernel.buffers[1])];
-  int64_t passes = 1;
-  while ((int64_t(1) << passes) < launch.columns) ++passes;
-  const cuda::DeviceBuffer other = device_.allocate(size_t(passes > 1 ? total : 1) * 8);
-  cuda::LaunchShape shape;
-  shape.block[0] = compiler::cuda_sort_threads;
-  shape.grid[0] = (total + shape.block[0] - 1) / shape.block[0];
-  cuda::Address from{};
-  for (int64_t pass = 0; pass < passes; ++pass) {
-    const cuda::Address to = (passes - pass) % 2 == 1 ? result : other.address();
-    cuda::Arguments arguments;
-    arguments.add(elements)
-        .add(from)
-        .add(to)
-        .add(launch.columns)
-        .add(int64_t(1) << pass)
-        .add(total);
-    function.launch(device_.stream(), shape, arguments.bytes());
-    from = to;
-  }
 }
 
 namespace {
@@ -477,6 +348,13 @@ GpuEngines& all_engines() {
 }
 
 }  // namespace
+
+void use_gpu_context(int index, CUctx_st* context) {
+  GpuEngines& all = all_engines();
+  std::lock_guard lock(all.mutex);
+  if (!all.devices) all.devices = std::make_unique<cuda::Devices>();
+  all.devices->use_context(index, context);
+}
 
 GpuEngine& gpu_engine(int index) {
   GpuEngines& all = all_engines();

@@ -4,10 +4,9 @@
 //   1. request, plan   as on the CPU (runtime/engine.h), for the GPU's own target
 //   2. kernels         those of a plan that are not known yet are compiled as one program, since
 //                      NVRTC compiles one program at a time; looked up on disk by its text
-//   3. run             a plan that comes again is recorded as a graph of the driver's, which is
-//                      given to the GPU as one: for the same addresses it is replayed, for others
-//                      it is recorded anew. One arena for temporaries, buffers for results,
-//                      launches in order on the device's stream
+//   3. run             one arena for temporaries, buffers for results, launches in order on the
+//                      stream that is current in the calling thread (runtime/gpu_plan.h). It waits
+//                      for the streams that wrote what is read; nobody else does
 //   4. outcome         of a plan whose kernels can report an index out of range: known later
 //                      (runtime/gpu_outcome.h). Nothing waits for the GPU, but for a run so many
 //                      before that what is kept until its outcome is known must not pile up
@@ -31,6 +30,7 @@
 #include "runtime/disk_cache.h"
 #include "runtime/engine.h"
 #include "runtime/gpu_code.h"
+#include "runtime/gpu_plan.h"
 #include "runtime/signature.h"
 
 namespace cermet::runtime {
@@ -46,7 +46,7 @@ class GpuEngine {
   const compiler::Target& target() const { return target_; }
 
   // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major;
-  // what is given to the device's stream next finds them there. Results that depend on an index
+  // what is given to the current stream next finds them there. Results that depend on an index
   // have an outcome, which is known later; with a device that waits after each launch it is known
   // at once and Error thrown here. Throws Error for elements that are known to have failed,
   // DeviceError when memory, NVRTC or the driver fails.
@@ -62,23 +62,15 @@ class GpuEngine {
   void reset_stats() { log_.reset(); }
 
  private:
-  struct Plan;
   struct Memory;
-  std::shared_ptr<const Plan> plan_for(const Request& request);
+  std::shared_ptr<const GpuPlan> plan_for(const Request& request);
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
   cuda::Module compile(const std::string& kernels, const std::string& source);
   GpuCode code_for(const std::string& kernels, const std::string& source);
   Memory memory_for(const compiler::Program& program, const Request& request,
                     std::span<const std::shared_ptr<const ir::Storage>> inputs);
-  std::unique_ptr<ReportSlot> run(const Plan& plan, std::span<const cuda::Address> buffers);
-  void replay(const Plan& plan, std::span<const cuda::Address> buffers);
-  void launch_all(const Plan& plan, std::span<const cuda::Address> buffers,
-                  const cuda::Stream& stream);
-  void launch(const compiler::LoweredKernel& kernel, const cuda::Function& function,
-              std::span<const cuda::Address> buffers, cuda::Address error_cell,
-              const cuda::Stream& stream);
-  void sort(const compiler::Program::Launch& launch, const cuda::Function& function,
-            std::span<const cuda::Address> buffers);
+  cuda::DeviceBuffer ready(const DeviceStorage& storage, size_t bytes);
+  void refuse_capture() const;
   void keep_open(std::shared_ptr<Outcome> outcome);
 
   cuda::Device& device_;
@@ -86,15 +78,16 @@ class GpuEngine {
   const bool ptx_only_;
   DiskCache disk_cache_;
   EngineLog log_;
-  std::mutex recording_;  // held while the recorder is used
-  const cuda::Stream recorder_;
+  Recorder recorder_;
   const std::shared_ptr<ReportSlots> slots_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
-  std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;  // by signature
-  std::unordered_map<std::string, cuda::Function> kernels_;             // by loop text
+  std::unordered_map<std::string, std::shared_ptr<const GpuPlan>> plans_;  // by signature
+  std::unordered_map<std::string, cuda::Function> kernels_;                // by loop text
   std::deque<std::shared_ptr<Outcome>> open_;  // that may not be known yet, in order
 };
 
+// Opens a GPU in the caller's context (cuda::Devices::use_context).
+void use_gpu_context(int index, CUctx_st* context);
 // The engine of the tensors on a GPU, made when it is first asked for. Throws DeviceError without a
 // driver, Error if the index does not exist.
 GpuEngine& gpu_engine(int index);

@@ -14,7 +14,14 @@ ReportSlot::~ReportSlot() {
   }
 }
 
-std::unique_ptr<ReportSlot> ReportSlots::take(size_t bytes) {
+std::unique_ptr<ReportSlot> ReportSlots::take(size_t bytes, const cuda::Stream& stream) {
+  std::unique_ptr<ReportSlot> slot = find(bytes);
+  if (slot->user && !slot->user->of(stream)) stream.wait(slot->copied);
+  slot->user.emplace(stream);
+  return slot;
+}
+
+std::unique_ptr<ReportSlot> ReportSlots::find(size_t bytes) {
   {
     const std::lock_guard lock(mutex_);
     const auto large = [&](const auto& slot) { return slot->memory.bytes() >= bytes; };

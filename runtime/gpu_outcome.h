@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ namespace cermet::runtime {
 struct ReportSlot {
   cuda::PinnedMemory memory;
   cuda::Event copied;
+  std::optional<cuda::StreamUse> user;  // the stream of the last copy
 
   ReportSlot(const std::shared_ptr<const cuda::Card>& card, size_t bytes)
       : memory(card, bytes), copied(card) {}
@@ -32,11 +34,14 @@ struct ReportSlot {
 class ReportSlots {
  public:
   explicit ReportSlots(std::shared_ptr<const cuda::Card> card) : card_(std::move(card)) {}
-  std::unique_ptr<ReportSlot> take(size_t bytes);
-  // Of a copy that may still be going on, if the next one is given to the same stream.
+  // For a copy that the stream is given next; it comes after those of before.
+  std::unique_ptr<ReportSlot> take(size_t bytes, const cuda::Stream& stream);
+  // Of a copy that may still be going on.
   void put(std::unique_ptr<ReportSlot> slot);
 
  private:
+  std::unique_ptr<ReportSlot> find(size_t bytes);
+
   const std::shared_ptr<const cuda::Card> card_;
   std::mutex mutex_;  // guards what follows
   std::vector<std::unique_ptr<ReportSlot>> free_;

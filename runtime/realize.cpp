@@ -17,7 +17,8 @@ class Work {
   explicit Work(const SourceLocation& where) : where_(where) {}
 
   void add(const std::shared_ptr<Cell>& cell, const ir::Value& value, bool asked) {
-    if (auto known = known_elements(*value)) {
+    auto known = known_elements(*value);
+    if (known && !(cell->has_home() && outcome_of(*known))) {
       give({cell, value, std::move(known), asked});
       return;
     }
@@ -46,11 +47,19 @@ class Work {
   }
   void run(std::span<const ir::Value> roots) const {
     const auto results = results_of(roots);
+    for (size_t i = 0; i < roots.size(); ++i) require_fit_for_home(*cells_[i], *results[i]);
     std::vector<OpenResult> given;
     for (size_t i = 0; i < roots.size(); ++i)
       given.push_back({cells_[i], roots[i], results[i], i < asked_});
     for (size_t i = 0; i < roots.size(); ++i) cells_[i]->computed(roots[i], results[i]);
     add_open_runs(given, where_);
+  }
+  // What the outside sees cannot be taken back: there it must be known that the elements are right.
+  static void require_fit_for_home(const Cell& cell, const ir::Storage& elements) {
+    if (const auto outcome = cell.has_home() ? outcome_of(elements) : nullptr) {
+      outcome->wait();
+      outcome->check();
+    }
   }
   void give(const OpenResult& result) const {
     result.cell.lock()->computed(result.value, result.elements);

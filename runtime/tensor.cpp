@@ -138,22 +138,29 @@ void Tensor::read_item(DType dtype, void* to, const SourceLocation& where) const
 void* Tensor::pointer(DType dtype, bool contiguous, const SourceLocation& where) const {
   const std::string_view op = contiguous ? "span" : "data";
   const runtime::TensorState& state = state_of(op, *this, dtype, where);
-  if (state.requires_grad())
-    throw Error(
-        fmt::format("{0}: the tensor requires grad; use detach() first: t.detach().{0}<T>()", op),
-        where);
   if (contiguous && !is_contiguous(where))
     throw Error(fmt::format("span: the tensor is not contiguous ({} with strides {}); use "
                             "contiguous() first",
                             ir::type_string(dtype, state.shape()), cermet::to_string(strides())),
                 where);
   if (device(where) != Device())
-    throw Error(fmt::format("{}: the tensor is on {}; use cpu() first", op,
+    throw Error(fmt::format("{}: the tensor is on {}; use cpu() or data_ptr()", op,
                             cermet::to_string(device(where))),
                 where);
-  realize(where);
-  auto* first = static_cast<std::byte*>(state.cell()->give_out());
-  return first + state.view().levels()[0].offset * int64_t(size_of(dtype));
+  return memory(op, where);
+}
+
+void* Tensor::data_ptr(SourceLocation where) const { return memory("data_ptr", where); }
+
+void* Tensor::memory(std::string_view op, const SourceLocation& where) const {
+  const runtime::TensorState& state = state_of(op, *this, where);
+  if (state.requires_grad())
+    throw Error(fmt::format("{}: the tensor requires grad; use detach() first", op), where);
+  return located(where, [&] {
+    runtime::sound_elements(*this, where);
+    auto* first = static_cast<std::byte*>(state.cell()->give_out());
+    return first + state.view().levels()[0].offset * int64_t(size_of(state.dtype()));
+  });
 }
 
 Strides Tensor::strides(SourceLocation where) const {

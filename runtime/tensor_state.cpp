@@ -6,18 +6,11 @@
 #include "ir/check.h"
 #include "ir/view_transpose.h"
 #include "runtime/devices.h"
-#include "runtime/engine.h"
 #include "runtime/open_runs.h"
 #include "runtime/pending_updates.h"
 
 namespace cermet::runtime {
 namespace {
-
-Buffer copy_of(const Buffer& memory, size_t bytes) {
-  Buffer copy = default_engine().allocator().allocate(bytes);
-  if (bytes > 0) std::memcpy(copy.data(), memory.data(), bytes);
-  return copy;
-}
 
 // Passes the adjoint of what is there now on to what was there before.
 class Unrecorded : public ir::GradientRule {
@@ -66,10 +59,14 @@ void Gradient::add(const ir::Value& more) {
   before = std::exchange(gradient_, Tensor(std::move(sum)));
 }
 
-Cell::Cell(Buffer home, DType dtype, int64_t elements) {
-  auto storage = std::make_shared<const BufferStorage>(std::move(home), true);
-  home_ = value_ = ir::data(storage, dtype, {elements});
-  elements_ = std::move(storage);
+Cell::Cell(std::shared_ptr<const ir::Storage> home, DType dtype, int64_t elements) {
+  home_ = value_ = ir::data(home, dtype, {elements});
+  elements_ = std::move(home);
+}
+
+bool Cell::has_home() const {
+  std::lock_guard lock(mutex_);
+  return bool(home_);
 }
 
 Cell::~Cell() { pending_updates().remove(ticket_); }
@@ -178,14 +175,10 @@ void Cell::failed(const ir::Storage& elements) {
 // Copies the elements to the home. If somebody else still holds the home's Data node, a pending
 // expression wants what is there now: that node moves to a copy, and the home gets a new one.
 void Cell::write_home(const ir::Storage& elements) {
-  const auto storage =
-      std::static_pointer_cast<const BufferStorage>(home_->as<ir::DataAttr>().storage);
-  const Buffer memory = storage->buffer();
   const size_t bytes = size_t(home_->numel()) * size_of(home_->dtype);
   const int64_t ours = value_ == home_ ? 2 : 1;
-  if (home_->references.load() > ours) storage->move_to(copy_of(memory, bytes));
-  if (bytes > 0) std::memcpy(memory.data(), buffer_of(elements).data(), bytes);
-  elements_ = std::make_shared<const BufferStorage>(memory, true);
+  const bool wanted = home_->references.load() > ours;
+  elements_ = rewritten(*home_->as<ir::DataAttr>().storage, elements, bytes, wanted);
   home_ = ir::data(elements_, value_->dtype, value_->shape);
 }
 
@@ -198,13 +191,11 @@ void* Cell::give_out() {
     const bool in_data = value_->op == ir::Op::Data;
     const bool alone =
         elements_.use_count() == (in_data ? 2 : 1) && (!in_data || value_->references.load() == 1);
-    Buffer memory = buffer_of(*elements_);
-    if (!alone) memory = copy_of(memory, size_t(value_->numel()) * size_of(value_->dtype));
-    elements_ = std::make_shared<const BufferStorage>(std::move(memory), true);
+    elements_ = given_out(*elements_, size_t(value_->numel()) * size_of(value_->dtype), alone);
     home_ = ir::data(elements_, value_->dtype, value_->shape);
     value_ = value_->requires_grad ? unrecorded(home_, value_) : home_;
   }
-  return buffer_of(*elements_).data();
+  return address_of(*elements_);
 }
 
 TensorState::TensorState(const ir::Value& value)

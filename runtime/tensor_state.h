@@ -57,7 +57,7 @@ class Cell : public std::enable_shared_from_this<Cell> {
  public:
   explicit Cell(ir::Value value) : value_(std::move(value)) {}
   // A cell whose elements live in memory of the outside.
-  Cell(Buffer home, DType dtype, int64_t elements);
+  Cell(std::shared_ptr<const ir::Storage> home, DType dtype, int64_t elements);
   ~Cell();
   Cell(const Cell&) = delete;
   Cell& operator=(const Cell&) = delete;
@@ -84,8 +84,9 @@ class Cell : public std::enable_shared_from_this<Cell> {
   // and the cell is what it was before, unless it was written to since.
   void settled(const ir::Storage& elements);
   void failed(const ir::Storage& elements);
-  // The memory of the elements, which exist, on the host. From now on the outside may write to it.
+  // The memory of the elements, which exist and are right. From now on the outside may write to it.
   void* give_out();
+  bool has_home() const;
 
  private:
   struct Open {

@@ -54,6 +54,7 @@ cermet_test(test_cuda_api
   SOURCES
   api/cuda_host_test.cpp
   api/cuda_outcome_test.cpp
+  api/cuda_stream_test.cpp
   api/cuda_test.cpp
   api/devices_test.cpp
 )
@@ -134,6 +135,9 @@ cermet_gpu_run(test_api "90 eager" "[#grad_test]~[cpu]")
 # Updates in place, and those that fail after their realize has returned.
 cermet_gpu_run(test_api "90 lazy" "[#updates_test]~[cpu]")
 cermet_gpu_run(test_api "90 random:6" AFTER "90 lazy" "[#updates_test]~[cpu]")
+
+# Programs with streams of their own: as late as may be, where a missing wait shows.
+cermet_gpu_run(test_cuda_api "90,80 lazy" "cuda stream: *")
 
 # Networks, which api/cuda_test.cpp trains on 90 in random order too.
 cermet_gpu_run(test_cuda_api "80 lazy" "cuda: networks*")

@@ -69,6 +69,13 @@ Tensor tensor(const std::vector<bool>& elements, CERMET_HERE);
 // when the memory is no longer used.
 Tensor from_blob(void* data, const Shape& shape, DType dtype, const Strides& strides = {},
                  std::function<void()> deleter = {}, CERMET_HERE);
+// The same for memory of any device, as other libraries allocate it. On a GPU it is used by work on
+// the streams that are current when results are realized, and those wait for the one that is
+// current now (see cermet/device.h); the deleter runs when that work is done. Error if the pointer
+// is not memory of that device. Elements that do not lie at a multiple of 16 bytes are copied
+// before kernels read them.
+Tensor from_blob(void* data, const Shape& shape, DType dtype, const Device& device,
+                 const Strides& strides = {}, std::function<void()> deleter = {}, CERMET_HERE);
 template <Element T, size_t N>
 Tensor borrow(std::span<T, N> elements, CERMET_HERE) {
   return from_blob(elements.data(), {int64_t(elements.size())}, dtype_of<T>, {}, {}, where);

@@ -184,12 +184,16 @@ class Tensor {
   // The memory of the first element, after realize(). Writes through it are seen by this tensor and
   // its views when they are next realized; what was realized before keeps its elements. Elements
   // lie at strides(). Error for a tensor that requires grad (take detach() first) and for one on a
-  // GPU (take cpu() first). Valid while this tensor or a view of it lives.
+  // GPU (take cpu() first, or data_ptr()). Valid while this tensor or a view of it lives.
   template <Element T>
   T* data(CERMET_HERE) const;
   // The same as a span of numel() elements; Error if the tensor is not contiguous.
   template <Element T>
   std::span<T> span(CERMET_HERE) const;
+  // The same pointer for any dtype and any device, to be handed to another library. On a GPU it is
+  // an address for work on the stream that is current now (see cermet/device.h), which finds the
+  // elements there; of an index out of range this call says it.
+  void* data_ptr(CERMET_HERE) const;
   Strides strides(CERMET_HERE) const;  // in elements, of data()
   bool is_contiguous(CERMET_HERE) const;
   // As PyTorch prints it.
@@ -372,6 +376,7 @@ class Tensor {
   void read(DType dtype, void* to, const SourceLocation& where) const;
   void read_item(DType dtype, void* to, const SourceLocation& where) const;
   void* pointer(DType dtype, bool contiguous, const SourceLocation& where) const;
+  void* memory(std::string_view op, const SourceLocation& where) const;
 
   std::shared_ptr<runtime::TensorState> state_;
 };

@@ -132,6 +132,29 @@ void Card::fail(Result result, const char* call) const {
   throw DeviceError(text);
 }
 
+void Card::require_memory(Address address) const {
+  const Current current(*this);
+  unsigned type = 0;
+  int device = -1;
+  const Result result = driver_.PointerGetAttribute(&type, PointerAttribute::MemoryType, address);
+  const std::string pointer = fmt::format("memory: {:#x}", address);
+  if (result == Result::InvalidValue)
+    throw Error(fmt::format("{} is no memory that the driver knows", pointer));
+  check(result, "cuPointerGetAttribute");
+  if (type != memory_type_device)
+    throw Error(fmt::format("{} is memory of the host, not of cuda:{}", pointer, index_));
+  check(driver_.PointerGetAttribute(&device, PointerAttribute::DeviceOrdinal, address),
+        "cuPointerGetAttribute");
+  if (device != device_)
+    throw Error(fmt::format("{} is memory of cuda:{}, not of cuda:{}", pointer, device, index_));
+  // What comes from a pool of the driver's belongs to no context.
+  CUctx_st* context = nullptr;
+  if (driver_.PointerGetAttribute(&context, PointerAttribute::Context, address) ==
+          Result::Success &&
+      context && context != context_)
+    throw Error(fmt::format("{} belongs to another context than cuda:{}", pointer, index_));
+}
+
 void Card::synchronize() const {
   const Current current(*this);
   check(driver_.CtxSynchronize(), "cuCtxSynchronize");

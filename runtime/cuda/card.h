@@ -93,6 +93,9 @@ class Card {
   }
   [[noreturn]] void fail(Result result, const char* call) const;
 
+  // Throws Error unless the address is memory of this card that its context can use.
+  void require_memory(Address address) const;
+
   // Waits for everything on the card. Throws what any of it did wrong.
   void synchronize() const;
   // Whether an error ended the context: nothing works on the card in this process any more.

@@ -84,10 +84,13 @@ HostCopies::Slot& HostCopies::slot_for(size_t bytes, const Stream& stream) {
   return next;
 }
 
-// Marks the last use of a slot. A stream that is gone has waited for its copies.
+// Marks the last use of a slot.
 void HostCopies::leave(const Slot& slot) {
   if (!slot.user) return;
-  if (const std::optional<Stream> stream = slot.user->stream()) slot.done->record(*stream);
+  if (const std::optional<Stream> stream = slot.user->stream())
+    slot.done->record(*stream);
+  else
+    slot.user->synchronize();
 }
 
 void HostCopies::to_card(Address to, std::span<const std::byte> from, const Stream& stream) {

@@ -40,6 +40,8 @@ enum class FunctionAttribute : unsigned {
   Registers = 4,
   MaxDynamicSharedBytes = 8,
 };
+enum class PointerAttribute : unsigned { Context = 1, MemoryType = 2, DeviceOrdinal = 9 };
+inline constexpr unsigned memory_type_device = 2;  // CU_MEMORYTYPE_DEVICE
 enum class JitOption : unsigned {
   InfoLogBuffer = 3,
   InfoLogBufferBytes = 4,

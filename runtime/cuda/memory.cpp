@@ -23,7 +23,7 @@ struct MemoryBlock {
   size_t bytes = 0;     // asked for
   size_t capacity = 0;  // there
   Source source = Source::Driver;
-  std::vector<StreamUse> uses;          // the streams that may use it; guarded by `mutex`
+  std::vector<StreamUse> uses;          // who may use it, the writer first; guarded by `mutex`
   std::mutex mutex;                     // of a live block; a free one is the allocator's alone
   std::function<void()> deleter;        // Borrowed
   std::shared_ptr<AllocatorCore> core;  // of a live block, if it has one
@@ -149,8 +149,7 @@ void free_in_order(const MemoryBlock& block) {
   try {
     const std::optional<Stream> first = block.uses.front().stream();
     if (first && !first->capturing()) {
-      for (const StreamUse& use : block.uses)
-        if (const std::optional<Stream> other = use.stream()) first->wait(*other);
+      for (const StreamUse& use : block.uses) use.precedes(*first);
       return free_now(block, &*first);
     }
   } catch (const DeviceError&) {
@@ -163,8 +162,13 @@ void free_in_order(const MemoryBlock& block) {
 void retire(MemoryBlock* raw) {
   std::unique_ptr<MemoryBlock> block(raw);
   if (block->source == Source::Borrowed) {
-    if (block->deleter) block->deleter();
-    return;
+    if (!block->deleter) return;
+    try {
+      for (const StreamUse& use : block->uses) use.synchronize();
+    } catch (const DeviceError&) {
+      // The card is lost and uses nothing any more.
+    }
+    return block->deleter();
   }
   const std::shared_ptr<AllocatorCore> core = std::move(block->core);
   Chain surplus;
@@ -183,13 +187,7 @@ void retire(MemoryBlock* raw) {
 
 // Makes `stream` wait for whatever else may still use a block from the cache.
 void settle(const MemoryBlock& block, const Stream& stream) {
-  for (const StreamUse& use : block.uses) {
-    if (use.of(stream)) continue;
-    if (const std::optional<Stream> other = use.stream())
-      stream.wait(*other);
-    else
-      block.card->synchronize();  // its stream is going; what it did last may not be done
-  }
+  for (const StreamUse& use : block.uses) use.precedes(stream);
 }
 
 // Memory of the driver, or 0 if the card has none left.
@@ -240,12 +238,41 @@ const Card& DeviceBuffer::card() const {
   return *block_->card;
 }
 
+namespace {
+
+bool has(const std::vector<StreamUse>& uses, const Stream& stream) {
+  return std::ranges::any_of(uses, [&](const StreamUse& use) { return use.of(stream); });
+}
+
+}  // namespace
+
 void DeviceBuffer::used_by(const Stream& stream) const {
   CERMET_CHECK(block_, "an empty buffer is used");
   const std::lock_guard lock(block_->mutex);
-  const auto same = [&](const StreamUse& use) { return use.of(stream); };
-  if (std::none_of(block_->uses.begin(), block_->uses.end(), same))
-    block_->uses.emplace_back(stream);
+  if (!has(block_->uses, stream)) block_->uses.emplace_back(stream);
+}
+
+void DeviceBuffer::read_by(const Stream& stream) const {
+  CERMET_CHECK(block_, "an empty buffer is read");
+  const std::lock_guard lock(block_->mutex);
+  std::vector<StreamUse>& uses = block_->uses;
+  if (has(uses, stream)) return;
+  // The first wrote it, or came after the one that did.
+  if (!uses.empty()) uses.front().precedes(stream);
+  // Streams that are gone would pile up: this one stands for them from now on.
+  std::erase_if(uses, [&](const StreamUse& use) {
+    const bool gone = use.gone();
+    if (gone) use.precedes(stream);
+    return gone;
+  });
+  uses.emplace_back(stream);
+}
+
+void DeviceBuffer::written_by(const Stream& stream) const {
+  CERMET_CHECK(block_, "an empty buffer is written");
+  const std::lock_guard lock(block_->mutex);
+  for (const StreamUse& use : block_->uses) use.precedes(stream);
+  block_->uses.assign(1, StreamUse(stream));
 }
 
 DeviceAllocator::DeviceAllocator(std::shared_ptr<const Card> card, Options options)

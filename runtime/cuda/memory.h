@@ -29,7 +29,7 @@ class DeviceBuffer {
   DeviceBuffer() = default;
 
   // Memory that belongs to somebody else. `deleter`, if there is one, runs when the last handle
-  // goes; it must not throw.
+  // goes, which waits for the streams that use the memory; it must not throw.
   static DeviceBuffer borrow(std::shared_ptr<const Card> card, Address address, size_t bytes,
                              std::function<void()> deleter = {});
 
@@ -40,7 +40,13 @@ class DeviceBuffer {
   bool unique() const { return block_.use_count() == 1; }
   explicit operator bool() const { return block_ != nullptr; }
 
-  // To be called when a stream gets work with the buffer that it was not allocated for.
+  // To be called before a stream, which may not be the one that it was allocated for, gets work
+  // with the buffer: makes it wait for the stream that wrote it, unless it did so before.
+  void read_by(const Stream& stream) const;
+  // The same for work that writes to it, or that reads what somebody may have written meanwhile:
+  // makes it wait for all streams that use it.
+  void written_by(const Stream& stream) const;
+  // Only says that the stream uses it.
   void used_by(const Stream& stream) const;
 
  private:

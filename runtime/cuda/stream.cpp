@@ -2,28 +2,84 @@
 
 #include <fmt/format.h>
 
+#include <mutex>
 #include <utility>
 
 #include "cermet/error.h"
 
 namespace cermet::runtime::cuda {
 
+// What is left of a stream.
+struct StreamEnd {
+  std::shared_ptr<const Card> card;
+  mutable std::mutex mutex;            // guards what follows
+  mutable bool finished = false;       // all that it was given is done
+  mutable std::optional<Event> event;  // the end of what a borrowed stream was given
+
+  // With the event; without one, which is when the stream is still going, after all work of the
+  // card.
+  template <class F>
+  void after(F with_event) const {
+    {
+      const std::lock_guard lock(mutex);
+      if (finished) return;
+      if (event) return with_event(*event);
+    }
+    card->synchronize();
+  }
+};
+
 struct Stream::Core {
   std::shared_ptr<const Card> card;
   CUstream_st* stream = nullptr;
   bool borrowed = false;
+  std::shared_ptr<const StreamEnd> end;
 
   ~Core() {
     if (!stream && !borrowed) return;  // it was never made
     const Card::CurrentIfPossible current(*card);
     if (!current) return;
-    card->driver().StreamSynchronize(stream);
-    if (!borrowed) card->driver().StreamDestroy(stream);
+    if (borrowed) {
+      mark_end();
+      return;
+    }
+    const Result result = card->driver().StreamSynchronize(stream);
+    card->driver().StreamDestroy(stream);
+    const std::lock_guard lock(end->mutex);
+    end->finished = result == Result::Success;
+  }
+
+  // For those who remember the stream, if there are any. Without a mark they wait for the card.
+  void mark_end() noexcept {
+    CaptureStatus status = CaptureStatus::None;
+    if (end.use_count() == 1 ||
+        card->driver().StreamIsCapturing(stream, &status) != Result::Success ||
+        status != CaptureStatus::None)
+      return;
+    try {
+      Event event(card);
+      if (card->driver().EventRecord(event.handle(), stream) != Result::Success) return;
+      const std::lock_guard lock(end->mutex);
+      end->event.emplace(std::move(event));
+    } catch (const DeviceError&) {
+      // The card is lost, or the process ends.
+    }
   }
 };
 
+namespace {
+
+std::shared_ptr<const StreamEnd> end_on(const std::shared_ptr<const Card>& card) {
+  auto end = std::make_shared<StreamEnd>();
+  end->card = card;
+  return end;
+}
+
+}  // namespace
+
 Stream::Stream(std::shared_ptr<const Card> card) {
   auto core = std::make_shared<Core>();
+  core->end = end_on(card);
   core->card = std::move(card);
   const Card::Current current(*core->card);
   core->card->check(core->card->driver().StreamCreate(&core->stream, stream_non_blocking),
@@ -34,10 +90,14 @@ Stream::Stream(std::shared_ptr<const Card> card) {
 Stream Stream::borrow(std::shared_ptr<const Card> card, CUstream_st* stream) {
   const Card::Current current(*card);
   CUctx_st* context = nullptr;
-  card->check(card->driver().StreamGetCtx(stream, &context), "cuStreamGetCtx");
+  const Result result = card->driver().StreamGetCtx(stream, &context);
+  if (result == Result::InvalidHandle || result == Result::InvalidContext)
+    throw Error(fmt::format("stream: {} is no stream of cuda:{}", fmt::ptr(stream), card->index()));
+  card->check(result, "cuStreamGetCtx");
   if (context != card->context())
     throw Error(fmt::format("stream: it belongs to another context than cuda:{}", card->index()));
   auto core = std::make_shared<Core>();
+  core->end = end_on(card);
   core->card = std::move(card), core->stream = stream, core->borrowed = true;
   return Stream(std::move(core));
 }
@@ -84,13 +144,33 @@ bool Stream::can_capture() const {
   return handle() != nullptr && handle() != reinterpret_cast<CUstream_st*>(1);
 }
 
+StreamUse::StreamUse(const Stream& stream) : core_(stream.core_), end_(stream.core_->end) {}
+
 std::optional<Stream> StreamUse::stream() const {
   std::shared_ptr<const Stream::Core> core = core_.lock();
   if (!core) return std::nullopt;
   return Stream(std::move(core));
 }
 
-bool StreamUse::of(const Stream& stream) const { return core_.lock() == stream.core_; }
+bool StreamUse::of(const Stream& stream) const { return end_ == stream.core_->end; }
+
+void StreamUse::precedes(const Stream& later) const {
+  if (of(later)) return;
+  if (const std::optional<Stream> alive = stream()) return later.wait(*alive);
+  end_->after([&](const Event& event) { later.wait(event); });
+}
+
+bool StreamUse::finished() const {
+  if (!gone()) return false;
+  const std::lock_guard lock(end_->mutex);
+  if (!end_->finished && end_->event) end_->finished = end_->event->finished();
+  return end_->finished;
+}
+
+void StreamUse::synchronize() const {
+  if (const std::optional<Stream> alive = stream()) return alive->synchronize();
+  end_->after([](const Event& event) { event.synchronize(); });
+}
 
 Event::Event(std::shared_ptr<const Card> card, Timing timing) : card_(std::move(card)) {
   const Card::Current current(*card_);

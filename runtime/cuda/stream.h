@@ -10,6 +10,7 @@
 namespace cermet::runtime::cuda {
 
 class Event;
+struct StreamEnd;  // in stream.cpp
 
 // A counted handle: copies are the same stream. Thread-safe as far as the driver's streams are: the
 // order between two threads that use one stream is theirs to keep.
@@ -19,7 +20,8 @@ class Stream {
   // last handle goes is waited for.
   explicit Stream(std::shared_ptr<const Card> card);
   // The caller's own stream, null and the special handles of cuda.h included. It must live until
-  // the last handle is gone. Throws Error if it belongs to another context.
+  // the last handle is gone, which does not wait for it. Throws Error if it is none, or belongs to
+  // another context.
   static Stream borrow(std::shared_ptr<const Card> card, CUstream_st* stream);
 
   CUstream_st* handle() const;
@@ -48,16 +50,26 @@ class Stream {
   std::shared_ptr<const Core> core_;
 };
 
-// That a stream may be using something, without keeping the stream.
+// That a stream may be using something, without keeping the stream. The caller may destroy a
+// borrowed stream when its last handle is gone, so the point where it was then is marked.
 class StreamUse {
  public:
-  explicit StreamUse(const Stream& stream) : core_(stream.core_) {}
+  explicit StreamUse(const Stream& stream);
   // Nothing if it is gone, or going: another thread may be waiting for its last work.
   std::optional<Stream> stream() const;
   bool of(const Stream& stream) const;
+  bool gone() const { return core_.expired(); }
+  // Whether it is gone and all that it was given is done, as far as that is known.
+  bool finished() const;
+  // What `later` is given from now on runs after what this stream was given until now, or until it
+  // was gone. Calls nothing if they are one.
+  void precedes(const Stream& later) const;
+  // Waits for that, and throws what any of it did wrong.
+  void synchronize() const;
 
  private:
   std::weak_ptr<const Stream::Core> core_;
+  std::shared_ptr<const StreamEnd> end_;
 };
 
 // Movable, not copyable.
@@ -74,6 +86,7 @@ class Event {
   // Waits until it is reached; an event that was never recorded counts as reached.
   void synchronize() const;
   bool finished() const;
+  const Card& card() const { return *card_; }
   // Both events must keep time.
   double milliseconds_since(const Event& start) const;
   CUevent_st* handle() const { return event_; }

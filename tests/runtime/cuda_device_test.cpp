@@ -125,14 +125,17 @@ TEST_CASE("cuda stream: the caller's own is used and left alive") {
   const std::vector<float> x = counting(500);
   const cuda::DeviceBuffer a = setup.array(x), b = setup.array(std::vector<float>(500));
   {
-    const auto own = cuda::Stream::borrow(setup.device.card(), raw);
-    CHECK(own.borrowed());
-    CHECK(own.handle() == raw);
-    const cuda::Stream before = setup.device.stream();
-    setup.device.use_stream(own);
+    const auto own =
+        std::make_shared<const cuda::Stream>(cuda::Stream::borrow(setup.device.card(), raw));
+    CHECK(own->borrowed());
+    CHECK(own->handle() == raw);
+    CHECK(setup.device.use_stream(own) == nullptr);
+    CHECK(setup.device.stream() == *own);
+    std::thread([&] { CHECK_FALSE(setup.device.stream() == *own); }).join();
+    a.read_by(*own), b.written_by(*own);
     setup.scale(b, a, 0.5f);
     CHECK(setup.values(b)[499] == 249.5f);
-    setup.device.use_stream(before);
+    CHECK(setup.device.use_stream(nullptr) == own);
   }
   const cuda::Card::Current current(*setup.device.card());
   CHECK(driver->StreamSynchronize(raw) == cuda::Result::Success);

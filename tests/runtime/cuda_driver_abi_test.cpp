@@ -36,6 +36,7 @@ struct Spelled<R(A...)> {
 SPELLED(Result, CUresult)
 SPELLED(DeviceAttribute, CUdevice_attribute)
 SPELLED(FunctionAttribute, CUfunction_attribute)
+SPELLED(PointerAttribute, CUpointer_attribute)
 SPELLED(JitOption, CUjit_option)
 SPELLED(CaptureStatus, CUstreamCaptureStatus)
 SPELLED(CaptureMode, CUstreamCaptureMode)
@@ -51,6 +52,7 @@ using ours::DeviceAttribute;
 using ours::FunctionAttribute;
 using ours::GraphUpdate;
 using ours::JitOption;
+using ours::PointerAttribute;
 using ours::Result;
 #include "runtime/cuda/driver.def"
 
@@ -78,6 +80,7 @@ SAME(Result::EccUncorrectable, CUDA_ERROR_ECC_UNCORRECTABLE);
 SAME(Result::InvalidPtx, CUDA_ERROR_INVALID_PTX);
 SAME(Result::NvlinkUncorrectable, CUDA_ERROR_NVLINK_UNCORRECTABLE);
 SAME(Result::UnsupportedPtxVersion, CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
+SAME(Result::InvalidHandle, CUDA_ERROR_INVALID_HANDLE);
 SAME(Result::NotFound, CUDA_ERROR_NOT_FOUND);
 SAME(Result::NotReady, CUDA_ERROR_NOT_READY);
 SAME(Result::IllegalAddress, CUDA_ERROR_ILLEGAL_ADDRESS);
@@ -111,6 +114,10 @@ SAME(FunctionAttribute::SharedBytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES);
 SAME(FunctionAttribute::LocalBytes, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES);
 SAME(FunctionAttribute::Registers, CU_FUNC_ATTRIBUTE_NUM_REGS);
 SAME(FunctionAttribute::MaxDynamicSharedBytes, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+SAME(PointerAttribute::Context, CU_POINTER_ATTRIBUTE_CONTEXT);
+SAME(PointerAttribute::MemoryType, CU_POINTER_ATTRIBUTE_MEMORY_TYPE);
+SAME(PointerAttribute::DeviceOrdinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL);
+SAME(ours::memory_type_device, CU_MEMORYTYPE_DEVICE);
 SAME(JitOption::InfoLogBuffer, CU_JIT_INFO_LOG_BUFFER);
 SAME(JitOption::InfoLogBufferBytes, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES);
 SAME(JitOption::ErrorLogBuffer, CU_JIT_ERROR_LOG_BUFFER);

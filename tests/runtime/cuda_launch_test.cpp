@@ -57,9 +57,8 @@ TEST_CASE("cuda module: where the machine code is for another card the PTX is ta
   std::vector<unsigned char> image = {0x7f, 'E', 'L', 'F', 2, 1, 1, 0x41};
   image.resize(4096);
   image[18] = 190;
-  CHECK(cuda::Module::load(card, bytes_of(image), cuda_kernels).function("scale").name() ==
-        "scale");
-  CHECK(cuda::Module::load(card, {}, cuda_kernels).function("scale").name() == "scale");
+  CHECK(cuda::Module::load(card, bytes_of(image), ptx_kernels).function("scale").name() == "scale");
+  CHECK(cuda::Module::load(card, {}, ptx_kernels).function("scale").name() == "scale");
   CHECK_THROWS_AS(cuda::Module::load(card, bytes_of(image), "nonsense"), cermet::DeviceError);
 }
 

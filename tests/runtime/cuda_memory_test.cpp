@@ -126,6 +126,37 @@ TEST_CASE("cuda memory: a stream that is gone has no use of anything") {
   CHECK(setup.device.allocate(100).address() == first);
 }
 
+TEST_CASE("cuda memory: what a caller's stream was given is waited for when it is gone") {
+  const TestDriver driver;
+  CudaSetup setup(*driver);
+  const auto card = setup.device.card();
+  const cuda::DeviceBuffer source = setup.array(counting(4096));
+  const cuda::DeviceBuffer sum = setup.array(std::vector<float>(4096));
+  setup.device.synchronize();
+  for (int round = 0; round < 3; ++round) {
+    CUstream_st* raw = nullptr;
+    const cuda::Card::Current current(*card);
+    REQUIRE(driver->StreamCreate(&raw, cuda::stream_non_blocking) == cuda::Result::Success);
+    cuda::Address first = 0;
+    const uint64_t waits = on_fake_driver() ? driver.counters().waits : 0;
+    {
+      const auto stream = cuda::Stream::borrow(card, raw);
+      const cuda::DeviceBuffer twice = setup.device.memory().allocate(4096 * 4, stream);
+      first = twice.address();
+      source.read_by(stream), sum.written_by(stream);
+      setup.scale(twice, source, 2, stream);
+      setup.add_to(sum, twice, stream);
+    }
+    REQUIRE(driver->StreamDestroy(raw) == cuda::Result::Success);
+    const cuda::DeviceBuffer reused = setup.device.allocate(4096 * 4);
+    CHECK(reused.address() == first);
+    cuda::fill(reused.address(), std::byte{0xff}, reused.bytes(), setup.device.stream());
+    sum.read_by(setup.device.stream());
+    if (on_fake_driver()) CHECK(driver.counters().waits == waits);
+    CHECK(setup.values(sum)[4095] == 2 * 4095.0f * float(round + 1));
+  }
+}
+
 TEST_CASE("cuda memory: buffers outlive their allocator and their device") {
   CERMET_NEEDS_FAKE_DRIVER();
   const TestDriver driver;

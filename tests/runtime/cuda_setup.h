@@ -8,9 +8,9 @@
 
 #include "cermet/error.h"
 #include "runtime/cuda/device.h"
-#include "runtime/cuda_kernels.h"
 #include "runtime/fake_driver.h"
 #include "support/message.h"
+#include "support/ptx_kernels.h"
 
 namespace cermet::test {
 
@@ -27,10 +27,10 @@ inline std::vector<float> counting(int64_t count, float from = 0) {
   return values;
 }
 
-// A device with arrays and the kernels of cuda_kernels.h.
+// A device with arrays and the kernels of ptx_kernels.h.
 struct CudaSetup {
   explicit CudaSetup(const cuda::Driver& driver, const cuda::DeviceOptions& options = {})
-      : device(driver, 0, options), module(cuda::Module::load(device.card(), cuda_kernels)) {}
+      : device(driver, 0, options), module(cuda::Module::load(device.card(), ptx_kernels)) {}
 
   template <class T>
   cuda::DeviceBuffer array(const std::vector<T>& values) {

@@ -12,7 +12,7 @@
 
 namespace cermet::test {
 
-inline const std::string cuda_kernels = R"(
+inline const std::string ptx_kernels = R"(
 .version 8.0
 .target sm_75
 .address_size 64
