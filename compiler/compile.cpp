@@ -2,6 +2,7 @@
 // compiler.
 
 #include "compiler/fuse.h"
+#include "compiler/lower_chain.h"
 #include "compiler/memory_plan.h"
 #include "compiler/program.h"
 #include "compiler/simplify.h"
@@ -24,12 +25,19 @@ Program compile(const ir::Graph& graph, const Target& target) {
     out.buffers.push_back({b.kind, b.slot, b.dtype, b.elements, memory.offsets[i]});
   }
   // Kernels become loops.
-  for (const Kernel& kernel : kernels.kernels) {
+  size_t next_chain = 0;
+  for (size_t i = 0; i < kernels.kernels.size(); ++i) {
+    const Kernel& kernel = kernels.kernels[i];
     Program::Launch launch{kernel.kind, {}, 0, 0, false};
     if (kernel.kind == Kernel::Kind::Sort) {
       launch.kernel.buffers = {kernel.sort_input, kernel.stores[0].buffer};
       launch.rows = numel(kernel.outer), launch.columns = numel(kernel.inner);
       launch.descending = kernel.descending;
+    } else if (next_chain < kernels.chains.size() &&
+               kernels.chains[next_chain].first == int32_t(i)) {
+      const Chain& chain = kernels.chains[next_chain++];
+      launch.kernel = lower_chain(chain, kernels, target);
+      i += size_t(chain.count) - 1;
     } else {
       launch.kernel = lower(kernel, kernels, target);
     }

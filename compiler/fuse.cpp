@@ -5,9 +5,11 @@
 //   emit       each group as a kernel (fuse_emit.cpp)
 //   tidy       its index space (fuse_space.cpp)
 //   order      and names (kernel_names.cpp)
+//   chain      kernels that run block by block (chain_kernels.h)
 
 #include "compiler/fuse.h"
 
+#include "compiler/chain_kernels.h"
 #include "compiler/fuse_emit.h"
 #include "compiler/fuse_prepare.h"
 #include "compiler/sort_scatters.h"
@@ -32,7 +34,10 @@ KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   program.buffers = std::move(plan.buffers);
   program.refusals = std::move(plan.refusals);
   order_kernels(program.kernels, numbers, program.buffers.size());
-  if (target.compute > 0) sort_scatters(program);
+  if (target.compute > 0)
+    sort_scatters(program);
+  else
+    chain_kernels(program, target);
   return program;
 }
 

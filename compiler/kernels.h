@@ -118,9 +118,25 @@ struct Refusal {
   std::string reason;
 };
 
+// Kernels that run as one launch, block by block: the first kernel does some rows, then the next
+// one does those rows, and so on, while what they hand to each other is in the cache. Of a
+// temporary that only they use, just the rows of the present block exist. Every kernel's space
+// falls into the same number of rows, and what it loads of the buffers that the chain stores is in
+// the row that it computes. The numbers are those of the kernels on their own, bit for bit.
+struct Chain {
+  int32_t first = 0, count = 0;  // kernels [first, first + count)
+  int64_t rows = 1;
+  int64_t group = 1;            // rows divide into groups of so many, which no block crosses
+  int64_t step = 1;             // rows of a block; the last one of a group may have fewer
+  std::vector<int32_t> locals;  // the temporaries of which only a block exists
+
+  int64_t blocks() const { return rows / group * ((group + step - 1) / step); }
+};
+
 struct KernelProgram {
   std::vector<KernelBuffer> buffers;
   std::vector<Kernel> kernels;  // in the order of execution
+  std::vector<Chain> chains;    // in this order, and apart from each other
   std::vector<Refusal> refusals;
 };
 

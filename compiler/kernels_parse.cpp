@@ -83,7 +83,8 @@ class Parser : private ir::Scanner {
     if (token().is("buffer")) return buffer();
     if (token().is("kernel")) return kernel();
     if (token().is("sort")) return sort();
-    expected("'buffer', 'kernel' or 'sort'");
+    if (token().is("chain")) return chain();
+    expected("'buffer', 'kernel', 'sort' or 'chain'");
   }
 
   void buffer() {
@@ -110,6 +111,38 @@ class Parser : private ir::Scanner {
     expect(']');
     expect_line_end();
     program_.buffers.back() = b;
+  }
+
+  int64_t positive(std::string_view word) {
+    expect(word);
+    expect('=');
+    const Token where = token();
+    const int64_t value = integer();
+    if (value < 1) fail(where, fmt::format("{} {}", word, value));
+    return value;
+  }
+
+  void chain() {
+    take();
+    Chain c;
+    c.first = int32_t(program_.kernels.size());
+    const Token where = token();
+    const int64_t kernels = positive("kernels");
+    if (kernels > INT32_MAX) fail(where, fmt::format("{} kernels", kernels));
+    c.count = int32_t(kernels);
+    c.rows = positive("rows"), c.group = positive("group"), c.step = positive("step");
+    expect("locals"), expect('=');
+    const Token open = token();
+    Dims locals, ends;
+    if (list(locals, ends)) fail(open, "buffers are no intervals");
+    for (int64_t b : locals) {
+      if (b < 0 || b >= int64_t(program_.buffers.size()))
+        fail(open,
+             fmt::format("buffer {} does not exist, there are {}", b, program_.buffers.size()));
+      c.locals.push_back(int32_t(b));
+    }
+    expect_line_end();
+    program_.chains.push_back(std::move(c));
   }
 
   Kernel head() {

@@ -26,6 +26,12 @@ class Printer : private ir::TextWriter {
     add(" : {}[{}]\n", name(b.dtype), b.elements);
   }
 
+  void chain(const Chain& c) {
+    add("chain kernels={} rows={} group={} step={} locals=[", c.count, c.rows, c.group, c.step);
+    for (size_t i = 0; i < c.locals.size(); ++i) add("{}{}", i ? "," : "", c.locals[i]);
+    add("]\n");
+  }
+
   void kernel(const Kernel& k) {
     const bool sorts = k.kind == Kernel::Kind::Sort;
     add("{} {} outer={} inner={}", sorts ? "sort" : "kernel", k.name, to_string(k.outer),
@@ -94,7 +100,12 @@ std::string print_kernel(const Kernel& kernel) {
 std::string print_kernels(const KernelProgram& program) {
   Printer printer;
   for (size_t i = 0; i < program.buffers.size(); ++i) printer.buffer(i, program.buffers[i]);
-  for (const Kernel& k : program.kernels) printer.kernel(k);
+  size_t next = 0;
+  for (size_t i = 0; i < program.kernels.size(); ++i) {
+    if (next < program.chains.size() && program.chains[next].first == int32_t(i))
+      printer.chain(program.chains[next++]);
+    printer.kernel(program.kernels[i]);
+  }
   return "kernels 1\n" + printer.take();
 }
 

@@ -14,7 +14,9 @@
 //
 // The grammar, beside the tokens of ir/lexer.h; a statement is one line, `#` starts a comment.
 //
-//   file      = "kernels" "1" {buffer} {kernel | sort}
+//   file      = "kernels" "1" {buffer} {kernel | sort | chain}
+//   chain     = "chain" "kernels" "=" int "rows" "=" int "group" "=" int "step" "=" int
+//               "locals" "=" list              of the kernels that follow
 //   buffer    = "buffer" int "=" ("parameter" int | "result" int | "temporary") ":" dtype [int]
 //   kernel    = "kernel" name "outer" "=" list "inner" "=" list "{" {statement} "}"
 //   sort      = "sort" name "outer" "=" list "inner" "=" list "from" "=" int "to" "=" int

@@ -80,6 +80,7 @@ class Verifier {
       verify_kernel();
     }
     kernel_ = nullptr;
+    verify_chains();
     for (size_t b = 0; b < stored_.size(); ++b) {
       const KernelBuffer& buffer = program_.buffers[b];
       if (buffer.elements < 0) report("buffer {} has {} elements", b, buffer.elements);
@@ -107,6 +108,40 @@ class Verifier {
     for (size_t i = 0; i < program_.kernels.size(); ++i)
       for (const KernelStore& s : program_.kernels[i].stores)
         if (below(s.buffer, last_writer_.size())) last_writer_[size_t(s.buffer)] = int64_t(i);
+  }
+
+  void verify_chains() {
+    int64_t end = 0;
+    std::vector<int32_t> chain_of(program_.kernels.size(), -1),
+        local_of(program_.buffers.size(), -1);
+    for (size_t i = 0; i < program_.chains.size(); ++i) {
+      const Chain& c = program_.chains[i];
+      if (c.first < end || c.count < 1 ||
+          int64_t(c.first) + c.count > int64_t(program_.kernels.size()))
+        return report("chain {}: there are no kernels {} to {} after those before it", i, c.first,
+                      int64_t(c.first) + c.count);
+      end = int64_t(c.first) + c.count;
+      for (int64_t k = c.first; k < end; ++k) chain_of[size_t(k)] = int32_t(i);
+      if (c.group < 1 || c.step < 1 || c.rows < 1 || c.rows % c.group != 0)
+        report("chain {}: {} rows in groups of {}, {} at a time", i, c.rows, c.group, c.step);
+      for (int32_t b : c.locals) {
+        if (!below(b, program_.buffers.size())) return report("chain {}: no buffer {}", i, b);
+        local_of[size_t(b)] = int32_t(i);
+        if (buffer(b).kind != KernelBuffer::Kind::Temporary || c.rows < 1 ||
+            buffer(b).elements % c.rows != 0)
+          report("chain {}: buffer {} is no temporary of {} rows", i, b, c.rows);
+      }
+    }
+    for (size_t k = 0; k < program_.kernels.size(); ++k) {
+      const auto touch = [&](int32_t b) {
+        if (below(b, local_of.size()) && local_of[size_t(b)] >= 0 &&
+            local_of[size_t(b)] != chain_of[k])
+          report("kernel {} uses buffer {}, which is local to chain {}", program_.kernels[k].name,
+                 b, local_of[size_t(b)]);
+      };
+      for (const Expr& e : program_.kernels[k].exprs) touch(e.buffer);
+      for (const KernelStore& s : program_.kernels[k].stores) touch(s.buffer);
+    }
   }
 
   void verify_kernel() {

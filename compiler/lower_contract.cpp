@@ -44,17 +44,18 @@ int64_t round_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / mult
 class ContractLowering {
  public:
   ContractLowering(const Kernel& kernel, const KernelProgram& program, const Target& target,
-                   LoweredKernel& out)
+                   FunctionFrame& frame)
       : kernel_(kernel),
         target_(target),
-        out_(out),
-        w_(kernel, program, target, out),
+        out_(frame.out),
+        w_(kernel, program, frame),
         b_(w_.builder()),
         g_(contract_groups(kernel)),
         contract_(kernel.exprs[size_t(g_.contract)]) {
     dtype_ = held(kernel.exprs[size_t(contract_.operands[0])].dtype);
   }
   void run();
+  ContractGrid grid();
 
  private:
   // One side of the product: its axes, and the part of them that the current tile covers.
@@ -157,7 +158,14 @@ void ContractLowering::run() {
   const double cycles = double(rows_.tile) * double(columns_.tile) * double(numel(kernel_.inner)) /
                         double(lanes_) / 2;
   out_.grain = std::max<int64_t>(1, int64_t(90000.0 / (cycles + 100)));
-  b_.for_loop(b_.begin(), b_.end(), 1, [&](Ref unit) { emit_unit(unit); });
+  b_.for_loop(w_.begin(), w_.end(), 1, [&](Ref unit) { emit_unit(unit); });
+}
+
+ContractGrid ContractLowering::grid() {
+  plan_sizes();
+  const int64_t column_tiles = (columns_.extent + columns_.tile - 1) / columns_.tile;
+  return {g_.batch,     g_.rows,    extent_along(kernel_, g_.batch),
+          rows_.extent, rows_.tile, column_tiles};
 }
 
 void ContractLowering::emit_unit(Ref unit) {
@@ -380,8 +388,21 @@ LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program,
                              const Target& target) {
   LoweredKernel out;
   out.function.name = kernel.name;
-  ContractLowering(kernel, program, target, out).run();
+  FunctionFrame frame(out, target);
+  write_contract(kernel, program, target, frame);
   return out;
+}
+
+void write_contract(const Kernel& kernel, const KernelProgram& program, const Target& target,
+                    FunctionFrame& frame) {
+  ContractLowering(kernel, program, target, frame).run();
+}
+
+ContractGrid contract_grid(const Kernel& kernel, const KernelProgram& program,
+                           const Target& target) {
+  LoweredKernel nothing;
+  FunctionFrame frame(nothing, target);
+  return ContractLowering(kernel, program, target, frame).grid();
 }
 
 }  // namespace cermet::compiler

@@ -35,11 +35,11 @@ constexpr int64_t run_steps = 256;  // terms that one accumulator of a long sum 
 class RowLowering {
  public:
   RowLowering(const Kernel& kernel, const KernelProgram& program, const Target& target,
-              LoweredKernel& out)
+              FunctionFrame& frame)
       : kernel_(kernel),
         plan_(plan_rows(kernel, program, target)),
-        out_(out),
-        w_(kernel, program, target, out),
+        out_(frame.out),
+        w_(kernel, program, frame),
         b_(w_.builder()),
         partials_(w_, plan_) {
     w_.set_vector_axis(plan_.vector_axis);
@@ -92,7 +92,7 @@ void RowLowering::run() {
   out_.grain = plan_.grain;
   // Expressions that are the same for the whole kernel: their loads happen once, before everything.
   const Ref chunks = w_.integer("chunks", plan_.vector_axis, plan_.chunks);
-  b_.for_loop(b_.begin(), b_.end(), 1, [&](Ref unit) { emit_unit(unit, chunks); });
+  b_.for_loop(w_.begin(), w_.end(), 1, [&](Ref unit) { emit_unit(unit, chunks); });
 }
 
 void RowLowering::emit_unit(Ref unit, Ref chunks) {
@@ -349,8 +349,14 @@ Ref RowLowering::scratch_position(const Scope& scope, size_t copy) {
 LoweredKernel lower_rows(const Kernel& kernel, const KernelProgram& program, const Target& target) {
   LoweredKernel out;
   out.function.name = kernel.name;
-  RowLowering(kernel, program, target, out).run();
+  FunctionFrame frame(out, target);
+  write_rows(kernel, program, target, frame);
   return out;
+}
+
+void write_rows(const Kernel& kernel, const KernelProgram& program, const Target& target,
+                FunctionFrame& frame) {
+  RowLowering(kernel, program, target, frame).run();
 }
 
 }  // namespace cermet::compiler

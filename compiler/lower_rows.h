@@ -6,6 +6,11 @@
 
 namespace cermet::compiler {
 
+struct FunctionFrame;
+
 LoweredKernel lower_rows(const Kernel& kernel, const KernelProgram& program, const Target& target);
+// The same into a function that may hold other kernels as well.
+void write_rows(const Kernel& kernel, const KernelProgram& program, const Target& target,
+                FunctionFrame& frame);
 
 }  // namespace cermet::compiler

@@ -20,22 +20,34 @@ KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, c
                            LoweredKernel& out)
     : kernel_(kernel),
       program_(program),
+      own_(std::make_unique<FunctionFrame>(out, target)),
+      frame_(*own_),
       out_(out),
-      b_(out.function, target),
+      b_(frame_.builder),
+      space_(kernel.outer) {
+  for (int64_t extent : kernel.inner) space_.push_back(extent);
+}
+
+KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, FunctionFrame& frame)
+    : kernel_(kernel),
+      program_(program),
+      frame_(frame),
+      out_(frame.out),
+      b_(frame.builder),
       space_(kernel.outer) {
   for (int64_t extent : kernel.inner) space_.push_back(extent);
 }
 
 Ref KernelWriter::integer(std::string_view role, int64_t which, int64_t value) {
   if (value == 0 || value == 1) return b_.index(value);
-  const std::string key = fmt::format("{} {} {}", role, which, value);
-  auto [at, fresh] = arguments_.emplace(key, int32_t(out_.integers.size()));
+  const std::string key = fmt::format("{}{} {} {}", frame_.kernel, role, which, value);
+  auto [at, fresh] = frame_.arguments.emplace(key, int32_t(out_.integers.size()));
   if (fresh) out_.integers.push_back(value);
   return b_.argument(at->second);
 }
 
 int32_t KernelWriter::buffer(int32_t program_buffer) {
-  auto [at, fresh] = buffers_.emplace(program_buffer, 0);
+  auto [at, fresh] = frame_.buffers.emplace(program_buffer, 0);
   if (fresh) {
     out_.buffers.push_back(program_buffer);
     loops::Buffer argument;
@@ -51,6 +63,10 @@ int32_t KernelWriter::scratch_buffer(DType dtype, Ref byte_offset) {
   scratch.kind = loops::Buffer::Kind::Scratch;
   scratch.dtype = dtype;
   scratch.offset = byte_offset;
+  if (frame_.scratch) {  // kernels of one function use the same memory one after the other
+    scratch.offset = b_.add(frame_.scratch, byte_offset);
+    scratch.restrict_ = false;
+  }
   return b_.add_buffer(scratch);
 }
 

@@ -12,6 +12,7 @@
 // right, not only its speed.
 
 #include <map>
+#include <memory>
 #include <span>
 
 #include "compiler/loops_builder.h"
@@ -29,12 +30,32 @@ struct Scope {
 // The dtype in which values of a dtype are held in registers: f32 for f16 and bf16.
 DType held(DType dtype);
 
+// The function that a kernel is written into. Several kernels may share one, one after the other
+// (lower_chain.h): they share its buffers, and each has its own part of the integer arguments and,
+// where `scratch` says, of the scratch memory.
+struct FunctionFrame {
+  FunctionFrame(LoweredKernel& lowered, const Target& target)
+      : out(lowered), builder(lowered.function, target) {}
+
+  LoweredKernel& out;
+  loops::Builder builder;
+  loops::Ref begin, end;  // units of the present kernel; absent: those of the function
+  loops::Ref scratch;     // where the present kernel's scratch memory begins, in bytes; absent: 0
+  std::string kernel;     // tells the roles of its integers from those of other kernels
+  std::map<std::string, int32_t, std::less<>> arguments;
+  std::map<int32_t, int32_t> buffers;  // of the program: of the function
+};
+
 class KernelWriter {
  public:
   KernelWriter(const Kernel& kernel, const KernelProgram& program, const Target& target,
                LoweredKernel& out);
+  KernelWriter(const Kernel& kernel, const KernelProgram& program, FunctionFrame& frame);
 
   loops::Builder& builder() { return b_; }
+  // The units that are to be done.
+  loops::Ref begin() { return frame_.begin ? frame_.begin : b_.begin(); }
+  loops::Ref end() { return frame_.end ? frame_.end : b_.end(); }
   const Kernel& kernel() const { return kernel_; }
   int64_t rank() const { return int64_t(space_.size()); }
   const Shape& space() const { return space_; }  // outer, then inner
@@ -93,12 +114,12 @@ class KernelWriter {
 
   const Kernel& kernel_;
   const KernelProgram& program_;
+  std::unique_ptr<FunctionFrame> own_;
+  FunctionFrame& frame_;
   LoweredKernel& out_;
-  loops::Builder b_;
+  loops::Builder& b_;
   Shape space_;
   int64_t vector_axis_ = -1;
-  std::map<std::string, int32_t, std::less<>> arguments_;
-  std::map<int32_t, int32_t> buffers_;
 };
 
 // One step of a reduction, scan or scatter, on held values.

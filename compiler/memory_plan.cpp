@@ -92,6 +92,8 @@ MemoryPlan plan_memory(const KernelProgram& program) {
       if (e.buffer >= 0) touch(e.buffer, int64_t(i));
     if (k.sort_input >= 0) touch(k.sort_input, int64_t(i));
   }
+  for (const Chain& chain : program.chains)
+    for (int32_t local : chain.locals) first[size_t(local)] = never;  // in scratch memory
   std::vector<std::vector<size_t>> begins(program.kernels.size()), ends(program.kernels.size());
   for (size_t b = 0; b < program.buffers.size(); ++b) {
     const KernelBuffer& buffer = program.buffers[b];

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "compiler/autograd.h"
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/run_compiled.h"
@@ -167,4 +168,46 @@ TEST_CASE("compiled: conv in one and three dimensions, of views") {
        reshape(conv(wide, reshape(slice(p[1], 3, 0, 2), Shape{1, 4, 6, 1}), Dims{1}, Dims{1}),
                Shape{160})},
       {.relative = 1e-4, .absolute = 1e-3});
+}
+
+// The scores as a result of their own exist in full, so their kernels run one after the other.
+TEST_CASE("compiled: attention in blocks has the bits of its kernels one by one") {
+  const auto softmax = [](const Value& x) {
+    const Value e = exp(x - reduce(Combine::Max, x, Dims{2}, true));
+    return e / reduce(Combine::Sum, e, Dims{2}, true);
+  };
+  const struct {
+    int64_t heads, queries, keys, depth;
+  } cases[] = {{4, 5, 9, 4}, {3, 97, 33, 20}, {2, 200, 41, 7}, {5, 33, 130, 16}};
+  for (const auto& c : cases) {
+    INFO(fmt::format("{} x {} x {} x {}", c.heads, c.queries, c.keys, c.depth));
+    const Value q = parameter(0, DType::F32, {c.heads, c.queries, c.depth});
+    const Value k = parameter(1, DType::F32, {c.heads, c.keys, c.depth});
+    const Value v = parameter(2, DType::F32, {c.heads, c.keys, c.depth});
+    const Value dy = parameter(3, DType::F32, {c.heads, c.queries, c.depth});
+    const Value query = reshape(iota(c.queries), Dims{c.queries, 1});
+    const Value mask = where(lt(query, iota(c.keys)), constant(DType::F32, {}, -1e30),
+                             constant(DType::F32, {}, 0.0));
+    const Value scores = dot(q, permute(k, Dims{0, 2, 1})) * 0.25 + mask, p = softmax(scores);
+    const Value y = dot(p, v);
+    const std::vector<Value> out = {y}, in = {q, k, v}, cotangent = {dy};
+    std::vector<Value> all = compiler::vjp(out, in, cotangent);
+    all.push_back(y);
+    const Graph blocks = graph_over(all), forward = graph_over({y});
+    all.push_back(scores), all.push_back(p);
+    const Graph whole = graph_over(all);
+    const auto operands = product_operands(blocks);
+    Tolerance tolerance = product_tolerance(DType::F32, c.keys + c.depth + c.queries);
+    tolerance.relative *= 16, tolerance.absolute *= 16;  // four sums, one after the other
+    check_compiled(blocks, operands, tolerance);
+    check_compiled(forward, std::span(operands).first(3), tolerance);
+    for (const std::string& target : target_names()) {
+      const auto separate = run_on(target, whole, operands),
+                 chain = run_on(target, blocks, operands);
+      for (size_t i = 0; i < chain.size(); ++i) CHECK(chain[i].bytes == separate[i].bytes);
+      if (target == "cuda") continue;
+      const auto threads = run_compiled(engine_for(target, 3), blocks, operands);
+      for (size_t i = 0; i < chain.size(); ++i) CHECK(chain[i].bytes == threads[i].bytes);
+    }
+  }
 }

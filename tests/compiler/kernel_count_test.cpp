@@ -1,6 +1,7 @@
 // How many kernels the usual computations take. Each program is also run (check_fusion).
 
 #include "compiler/autograd.h"
+#include "compiler/program.h"
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/fusion_check.h"
@@ -142,7 +143,7 @@ TEST_CASE("kernel count: convolution, pooling") {
   CHECK(kernels({reduce(Combine::Max, windows, Dims{4, 5})}, {}) == 1);
 }
 
-TEST_CASE("kernel count: attention takes three") {
+TEST_CASE("kernel count: attention is a chain of three in one launch") {
   const Value q = param(0, {2, 6, 8}), k = param(1, {2, 6, 8}), v = param(2, {2, 6, 8});
   const auto heads = [](const Value& x) {  // [batch, time, 2 * 4] to [batch * 2, time, 4]
     return reshape(permute(reshape(x, Dims{2, 6, 2, 4}), Dims{0, 2, 1, 3}), Dims{4, 6, 4});
@@ -151,5 +152,55 @@ TEST_CASE("kernel count: attention takes three") {
   const Value mixed = dot(softmax(scores, 2), heads(v));
   const Value out =
       reshape(permute(reshape(mixed, Dims{2, 2, 6, 4}), Dims{0, 2, 1, 3}), Dims{2, 6, 8});
-  CHECK(kernels({out}) == 3);
+  const auto program = check_fusion(graph_of({out}), rounded);
+  CHECK(program.kernels.size() == 3);
+  REQUIRE(program.chains.size() == 1);
+  CHECK(program.chains[0].count == 3);
+  CHECK(program.chains[0].locals.size() == 2);  // neither scores nor their softmax exist in full
+}
+
+// The launches of the compiled graph, for a target with AVX-512.
+size_t launches(std::vector<Value> results) {
+  const Graph graph = graph_of(std::move(results));
+  return cermet::compiler::compile(graph, cermet::compiler::target("x86-64-v4")).launches.size();
+}
+
+TEST_CASE("kernel count: attention and its backward pass take one launch") {
+  const Value q = param(0, {8, 200, 32}), k = param(1, {8, 200, 32}), v = param(2, {8, 200, 32});
+  const Value dy = param(3, {8, 200, 32});
+  const auto attention = [&](const Value& mask) {
+    return dot(softmax(dot(q, permute(k, Dims{0, 2, 1})) * 0.5 + mask, 2), v);
+  };
+  const Value query = reshape(iota(200), Dims{200, 1}), key = iota(200);
+  const Value causal =
+      where(lt(query, key), constant(DType::F32, {}, -1e30), constant(DType::F32, {}, 0.0));
+  for (const Value& mask : {param(4, {200, 200}), causal}) {
+    const Value y = attention(mask);
+    CHECK(launches({y}) == 1);
+    const std::vector<Value> out = {y}, in = {q, k, v}, cotangent = {dy};
+    std::vector<Value> all = cermet::compiler::vjp(out, in, cotangent);
+    all.push_back(y);
+    CHECK(launches(std::move(all)) == 1);
+  }
+}
+
+TEST_CASE("kernel count: long attention exists a few rows at a time") {
+  const Value q = param(0, {4, 4096, 64}), k = param(1, {4, 4096, 64}), v = param(2, {4, 4096, 64});
+  const Graph graph = graph_of({dot(softmax(dot(q, permute(k, Dims{0, 2, 1})), 2), v)});
+  const auto program = cermet::compiler::compile(graph, cermet::compiler::target("x86-64-v4"));
+  REQUIRE(program.launches.size() == 1);
+  CHECK(program.arena_bytes == 0);
+  CHECK(program.launches[0].kernel.scratch_bytes < 8 << 20);  // scores of a head: 64 MiB
+  CHECK(program.launches[0].kernel.range >= 4 * 4096 / 128);
+}
+
+TEST_CASE("kernel count: layers of a network are no chain, their weights would be read again") {
+  const Value x = param(0, {1024, 512}), w1 = param(1, {512, 2048}), w2 = param(2, {2048, 512});
+  const Value y = matmul(gelu(matmul(x, w1)), w2);
+  const auto program =
+      cermet::compiler::compile(graph_of({y}), cermet::compiler::target("x86-64-v4"));
+  CHECK(program.launches.size() == 2);
+  bool said = false;
+  for (const auto& r : program.refusals) said |= r.reason.find("read") != std::string::npos;
+  CHECK(said);
 }
