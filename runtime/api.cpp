@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/deferred_copy.h"
 #include "runtime/devices.h"
 
 namespace cermet {
@@ -105,7 +106,7 @@ void bring_scalars(std::span<ir::Value> values) {
   if (there == values.end()) return;
   const Device device = device_of(**there);
   for (ir::Value& v : values)
-    if (v->place == 0 && v->shape.empty()) v = value_on(v, device);
+    if (v->place == 0 && v->shape.empty()) v = later_on(v, device);
 }
 
 }  // namespace runtime

@@ -23,8 +23,8 @@ Tensor result_of(std::string_view op, const SourceLocation& where, F&& f) {
 // The value on a GPU, if that is the device; on the CPU it stays an expression.
 ir::Value placed(const ir::Value& value, const Device& device);
 
-// Where one of the values is on a GPU, those without axes that are computed on the CPU are computed
-// now and brought there.
+// Where one of the values is on a GPU, those without axes that are computed on the CPU are to be
+// brought there when they are needed.
 void bring_scalars(std::span<ir::Value> values);
 
 // The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then

@@ -105,15 +105,16 @@ Tensor tensor(const Scalar& value, const Options& options, SourceLocation where)
 }
 
 Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape,
-              SourceLocation where) {
+              const Options& options, SourceLocation where) {
   return called("tensor", where, [&] {
     const auto count = checked_numel(shape);
     if (!count || bytes.size() != size_t(*count) * size_of(dtype))
       throw Error(fmt::format("tensor: {} bytes are not the elements of {}", bytes.size(),
                               ir::type_string(dtype, shape)));
-    return filled(dtype, shape, [&](void* to) {
+    const Tensor host = filled(dtype, shape, [&](void* to) {
       if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
     });
+    return host.to(options.dtype.value_or(dtype), where).to(options.device, where);
   });
 }
 

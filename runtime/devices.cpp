@@ -4,6 +4,7 @@
 #include <map>
 
 #include "ir/build.h"
+#include "runtime/deferred_copy.h"
 #include "runtime/engine.h"
 #include "runtime/gpu_engine.h"
 #include "runtime/numerics.h"
@@ -11,16 +12,17 @@
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
-namespace {
 
 int place_of(const Device& device) {
   require_device(device);
   return device.kind == Device::Kind::Cpu ? 0 : 1 + device.index;
 }
 
+namespace {
+
 std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
-                                                           std::span<const ir::Value> roots) {
-  const compiler::Numerics numerics = current_numerics();
+                                                           std::span<const ir::Value> roots,
+                                                           compiler::Numerics numerics) {
   std::vector<std::shared_ptr<const ir::Storage>> out;
   if (place <= 0) {
     for (auto& storage : default_engine().realize(roots, numerics))
@@ -31,19 +33,6 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
   }
   return out;
 }
-
-// Brings the adjoint of what was moved back to where it came from.
-class MoveBack : public ir::GradientRule {
- public:
-  explicit MoveBack(const Device& home) : home_(home) {}
-  std::vector<ir::Value> operands_adjoints(std::span<const ir::Value>, const ir::Value&,
-                                           const ir::Value& adjoint) const override {
-    return {value_on(adjoint, home_)};
-  }
-
- private:
-  Device home_;
-};
 
 // Waits for the outcome and throws what it says.
 void require_right(const ir::Storage& elements) {
@@ -98,26 +87,47 @@ void require_device(const Device& device) {
 
 std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node) {
   auto known = node.op == ir::Op::Data ? node.as<ir::DataAttr>().storage : node.value();
+  if (const auto* copy = dynamic_cast<const DeferredCopy*>(known.get())) known = copy->known();
   if (!known || known->borrowed() || known->failed()) return nullptr;
   return known;
 }
 
+namespace {
+
+// Whether it is a copy that was deferred, and made by now.
+bool is_deferred(const ir::Node& node) {
+  return node.op == ir::Op::Data &&
+         dynamic_cast<const DeferredCopy*>(node.as<ir::DataAttr>().storage.get()) != nullptr;
+}
+
+}  // namespace
+
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {
+  return realize_values(roots, current_numerics());
+}
+
+std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots,
+                                                               compiler::Numerics numerics) {
+  resolve_below(roots);
   std::map<int, std::vector<size_t>> by_place;
-  for (size_t i = 0; i < roots.size(); ++i)
-    by_place[std::max<int>(0, roots[i]->place)].push_back(i);
   std::vector<std::shared_ptr<const ir::Storage>> out(roots.size());
+  for (size_t i = 0; i < roots.size(); ++i)
+    if (is_deferred(*roots[i]))
+      out[i] = known_elements(*roots[i]);
+    else
+      by_place[std::max<int>(0, roots[i]->place)].push_back(i);
   for (const auto& [place, which] : by_place) {
     std::vector<ir::Value> here;
     for (size_t i : which) here.push_back(roots[i]);
-    auto results = realize_at(place, here);
+    auto results = realize_at(place, here, numerics);
     for (size_t k = 0; k < which.size(); ++k) out[which[k]] = std::move(results[k]);
   }
   return out;
 }
 
-std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots) {
-  auto out = realize_values(roots);
+std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots,
+                                                            compiler::Numerics numerics) {
+  auto out = realize_values(roots, numerics);
   for (const auto& elements : out) require_right(*elements);
   return out;
 }
@@ -131,20 +141,20 @@ bool wait_for(const ir::Storage& elements) {
 ir::Value value_on(const ir::Value& value, const Device& device) {
   const int place = place_of(device);
   if (device_of(*value) == device) return value;
+  return with_way_back(ir::data(elements_on(value, place), value->dtype, value->shape), value);
+}
+
+std::shared_ptr<const ir::Storage> elements_on(const ir::Value& value, int place) {
   const size_t bytes = size_t(value->numel()) * size_of(value->dtype);
   if (value->place > 0) settle_runs(Settle::All, value->place);
-  std::shared_ptr<const ir::Storage> storage;
   if (value->place < 0 && value->op != ir::Op::Data) {
-    storage = realize_at(place, std::span(&value, 1))[0];
+    resolve_below(std::span(&value, 1));
+    auto storage = realize_at(place, std::span(&value, 1), current_numerics())[0];
     require_right(*storage);
-  } else {
-    const auto known = known_elements(*value);
-    storage = copied(known ? *known : *realize_values(std::span(&value, 1))[0], bytes, place);
+    return storage;
   }
-  const ir::Value moved = ir::data(std::move(storage), value->dtype, value->shape);
-  if (!value->requires_grad) return moved;
-  return ir::custom_gradient(moved, std::span(&value, 1),
-                             std::make_shared<const MoveBack>(device_of(*value)));
+  const auto known = known_elements(*value);
+  return copied(known ? *known : *realize_values(std::span(&value, 1))[0], bytes, place);
 }
 
 namespace {

@@ -9,11 +9,14 @@
 #include <vector>
 
 #include "cermet/device.h"
+#include "compiler/target.h"
 #include "ir/node.h"
 #include "runtime/gpu_outcome.h"
 
 namespace cermet::runtime {
 
+// Throws what require_device() throws.
+int place_of(const Device& device);
 Device device_of(const ir::Node& node);  // the CPU for what can be computed anywhere
 // Throws Error if there is no such GPU, DeviceError without a driver.
 void require_device(const Device& device);
@@ -22,9 +25,11 @@ void require_device(const Device& device);
 // Memory of someone else is read anew.
 std::shared_ptr<const ir::Storage> known_elements(const ir::Node& node);
 
-// Computes the roots, those of one device as one program there. Result i has the elements of root
-// i, row-major.
+// Computes the roots, those of one device as one program there, with the numerics that are set now
+// or those given. Result i has the elements of root i, row-major.
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots);
+std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots,
+                                                               compiler::Numerics numerics);
 
 // The outcome of what computed the elements, if it is not known to be good (runtime/open_runs.h).
 std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements);
@@ -32,12 +37,15 @@ std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements);
 bool wait_for(const ir::Storage& elements);
 
 // As realize_values, and waits until it is known whether an index is out of range: throws that.
-std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots);
+std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots,
+                                                            compiler::Numerics numerics);
 
 // The elements of the value on this device, as a Data node: computed where it belongs, or there if
 // that is anywhere, and copied. The gradient is brought back to where the value is. Throws what
 // realizing throws; DeviceError if there is no such device.
 ir::Value value_on(const ir::Value& value, const Device& device);
+// The elements that it has there.
+std::shared_ptr<const ir::Storage> elements_on(const ir::Value& value, int place);
 
 // For memory that the outside sees (runtime/tensor_state.h), on any device.
 //

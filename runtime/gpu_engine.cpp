@@ -13,6 +13,7 @@
 #include "compiler/cuda/print.h"
 #include "compiler/cuda/sort.h"
 #include "compiler/loops_text.h"
+#include "runtime/deferred_copy.h"
 #include "runtime/devices.h"
 #include "runtime/storage.h"
 
@@ -36,7 +37,7 @@ std::vector<std::shared_ptr<const ir::Storage>> storages_of(const Request& reque
   out.reserve(request.inputs.size());
   for (const ir::Value& input : request.inputs)
     out.push_back(input->op == ir::Op::Constant ? nullptr
-                  : input->op == ir::Op::Data   ? input->as<ir::DataAttr>().storage
+                  : input->op == ir::Op::Data   ? resolved(input->as<ir::DataAttr>().storage)
                                                 : input->value());
   return out;
 }

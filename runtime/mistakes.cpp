@@ -4,6 +4,7 @@
 #include <string>
 
 #include "runtime/devices.h"
+#include "runtime/numerics.h"
 
 namespace cermet::runtime {
 
@@ -16,7 +17,7 @@ std::optional<std::string> mistake_in(const ir::Value& value) {
   if (!can_fail) return std::nullopt;
   if (const auto known = known_elements(*value); known && wait_for(*known)) return std::nullopt;
   try {
-    realize_now(std::span(&value, 1));
+    realize_now(std::span(&value, 1), current_numerics());
   } catch (const Error& e) {
     return e.message();
   }

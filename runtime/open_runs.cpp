@@ -63,7 +63,7 @@ const DeviceStorage& on_device(const ir::Storage& elements) {
 std::optional<Error> repair(const OpenResult& result) {
   if (!result.elements->failed()) return std::nullopt;  // an earlier run's, repaired with it
   try {
-    const auto again = realize_now(std::span(&result.value, 1));
+    const auto again = realize_now(std::span(&result.value, 1), result.numerics);
     on_device(*result.elements).replace(on_device(*again[0]).buffer());
     return std::nullopt;
   } catch (const Error& e) {

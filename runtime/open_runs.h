@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cermet/error.h"
+#include "compiler/target.h"
 #include "runtime/device_storage.h"
 
 namespace cermet::runtime {
@@ -27,7 +28,8 @@ struct OpenResult {
   std::weak_ptr<Cell> cell;
   ir::Value value;  // what was computed
   std::shared_ptr<const ir::Storage> elements;
-  bool asked = true;  // and not just an update that was carried out as well
+  bool asked = true;                 // and not just an update that was carried out as well
+  compiler::Numerics numerics = {};  // that it was computed with
 };
 
 // Keeps those of the results whose outcome is not known. `where` is the user's call.

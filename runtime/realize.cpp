@@ -4,6 +4,7 @@
 
 #include "runtime/devices.h"
 #include "runtime/mistakes.h"
+#include "runtime/numerics.h"
 #include "runtime/open_runs.h"
 #include "runtime/pending_updates.h"
 #include "runtime/tensor_state.h"
@@ -19,7 +20,7 @@ class Work {
   void add(const std::shared_ptr<Cell>& cell, const ir::Value& value, bool asked) {
     auto known = known_elements(*value);
     if (known && !(cell->has_home() && outcome_of(*known))) {
-      give({cell, value, std::move(known), asked});
+      give({cell, value, std::move(known), asked, numerics_});
       return;
     }
     cells_.push_back(cell);
@@ -35,22 +36,22 @@ class Work {
 
  private:
   // Open runs keep memory: where there is none left they are waited for.
-  static std::vector<std::shared_ptr<const ir::Storage>> results_of(
-      std::span<const ir::Value> roots) {
+  std::vector<std::shared_ptr<const ir::Storage>> results_of(
+      std::span<const ir::Value> roots) const {
     try {
-      return realize_values(roots);
+      return realize_values(roots, numerics_);
     } catch (const DeviceError&) {
       if (!runs_are_open()) throw;
     }
     settle_runs(Settle::All);
-    return realize_values(roots);
+    return realize_values(roots, numerics_);
   }
   void run(std::span<const ir::Value> roots) const {
     const auto results = results_of(roots);
     for (size_t i = 0; i < roots.size(); ++i) require_fit_for_home(*cells_[i], *results[i]);
     std::vector<OpenResult> given;
     for (size_t i = 0; i < roots.size(); ++i)
-      given.push_back({cells_[i], roots[i], results[i], i < asked_});
+      given.push_back({cells_[i], roots[i], results[i], i < asked_, numerics_});
     for (size_t i = 0; i < roots.size(); ++i) cells_[i]->computed(roots[i], results[i]);
     add_open_runs(given, where_);
   }
@@ -67,6 +68,7 @@ class Work {
   }
 
   const SourceLocation where_;
+  const compiler::Numerics numerics_ = current_numerics();
   std::vector<std::shared_ptr<Cell>> cells_;
   std::vector<ir::Value> roots_;  // of each cell
   size_t asked_ = 0;              // those that were asked for come first

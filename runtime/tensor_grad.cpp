@@ -7,6 +7,7 @@
 #include "compiler/autograd.h"
 #include "ir/graph.h"
 #include "runtime/api.h"
+#include "runtime/deferred_copy.h"
 #include "runtime/devices.h"
 
 namespace cermet {
@@ -83,12 +84,13 @@ void Tensor::set_grad(const Tensor& grad, SourceLocation where) {
       throw Error(fmt::format("set_grad: {} is no gradient of {}",
                               ir::type_string(grad.dtype(), grad.shape()),
                               ir::type_string(dtype(), shape())));
-    if (grad.defined() && grad.device() != device())
+    const bool elsewhere = grad.defined() && grad.device() != device();
+    if (elsewhere && value_of(grad)->place >= 0)
       throw Error(
           fmt::format("set_grad: the tensor and its gradient are on different devices, {} "
                       "and {}",
                       cermet::to_string(device()), cermet::to_string(grad.device())));
-    gradient->set(grad);
+    gradient->set(elsewhere ? make_tensor(placed(value_of(grad), device())) : grad);
   });
 }
 
@@ -233,7 +235,7 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph, SourceLocation 
     // itself. All are brought before one is added, as that can fail.
     for (size_t i = 0; i < leaves.size(); ++i)
       if (gradients[i] && gradients[i]->place > 0 && variable_of(*leaves[i]).gradient())
-        gradients[i] = runtime::value_on(gradients[i], runtime::device_of(*leaves[i]));
+        gradients[i] = runtime::later_on(gradients[i], runtime::device_of(*leaves[i]));
     for (size_t i = 0; i < leaves.size(); ++i) {
       const auto gradient = variable_of(*leaves[i]).gradient();
       if (!gradients[i] || !gradient) continue;

@@ -91,7 +91,10 @@ Selection select_parts(const Tensor& x, const std::vector<Index>& parts,
 // The positions of a mask's true elements along each of its axes, row-major. Computes the mask,
 // and waits for it if it is on a GPU.
 std::vector<std::vector<int64_t>> positions_of(const Tensor& mask, const SourceLocation& where) {
-  const std::vector<bool> set = mask.to_vector<bool>(where);
+  // One of constants alone would lie on the CPU from then on: a tensor of its own is computed.
+  const ir::Value value = value_of(mask);
+  const Tensor shown = value->place < 0 ? runtime::make_tensor(value) : mask;
+  const std::vector<bool> set = shown.to_vector<bool>(where);
   const Shape& shape = mask.shape();
   std::vector<std::vector<int64_t>> out(shape.size());
   for (size_t i = 0; i < set.size(); ++i) {
@@ -119,14 +122,17 @@ Selection without_masks(Selection selection, const SourceLocation& where) {
       continue;
     }
     const Tensor& mask = by.positions_or_mask;
+    // A mask of constants alone belongs to no device.
+    const Device there = value_of(mask)->place < 0 ? selection.view.device() : mask.device();
     for (const std::vector<int64_t>& positions : positions_of(mask, where))
-      out.push_back({by.axis++, tensor(positions, where).to(mask.device(), where)});
+      out.push_back({by.axis++, tensor(positions, where).to(there, where)});
   }
   selection.by = std::move(out);
   return selection;
 }
 
-Positions positions_in(const Selection& selection, const Shape& shape) {
+Positions positions_in(const Selection& selection, const ir::Value& x) {
+  const Shape& shape = x->shape;
   Positions out;
   for (const auto& [axis, tensor] : selection.by) {
     const auto both = broadcast_shapes(out.shape, tensor.shape());
@@ -138,6 +144,9 @@ Positions positions_in(const Selection& selection, const Shape& shape) {
     out.scalar.push_back(tensor.dim() == 0);
     out.along.push_back(runtime::from_front(value_of(tensor), shape[size_t(axis)]));
   }
+  out.along.push_back(x);  // single positions go where it is
+  runtime::bring_scalars(out.along);
+  out.along.pop_back();
   for (ir::Value& v : out.along) v = ir::expand(v, out.shape);
   return out;
 }
@@ -259,7 +268,7 @@ Tensor Tensor::index(const std::vector<Index>& parts, SourceLocation where) cons
   s = without_masks(std::move(s), where);
   return result_of("index", where, [&] {
     const ir::Value x = value_of(s.view);
-    return read_at(x, positions_in(s, x->shape));
+    return read_at(x, positions_in(s, x));
   });
 }
 
@@ -283,7 +292,7 @@ Tensor& Tensor::index_put_(const std::vector<Index>& parts, const Operand& value
   }
   s = without_masks(std::move(s), where);
   update(op, s.view, where, [&](const ir::Value& old) {
-    if (!s.by.empty()) return written_at(old, positions_in(s, old->shape), to_write(), accumulate);
+    if (!s.by.empty()) return written_at(old, positions_in(s, old), to_write(), accumulate);
     return accumulate ? ir::add(old, to_write()) : to_write();
   });
   return *this;
@@ -318,13 +327,15 @@ Tensor masked_select(const Tensor& x, const Tensor& mask, SourceLocation where) 
       throw Error(fmt::format("masked_select: {} and the mask {} do not broadcast",
                               ir::type_string(x.dtype(), x.shape()),
                               ir::type_string(mask.dtype(), mask.shape())));
-    if (x.dim() > 0 && mask.dim() > 0 && x.device() != mask.device())
+    const bool free = value_of(x)->place < 0 || value_of(mask)->place < 0;
+    if (x.dim() > 0 && mask.dim() > 0 && x.device() != mask.device() && !free)
       throw Error(fmt::format("masked_select: the operands are on different devices, {} and {}",
                               to_string(x.device()), to_string(mask.device())));
     return std::pair{x.expand(*shape, where), mask.expand(*shape, where)};
   });
-  // One of them may be a tensor without axes on another device.
-  const Device there = mask.dim() > 0 ? mask.device() : x.device();
+  // One of them may be a tensor without axes on another device, or of constants alone.
+  const bool by_mask = value_of(mask)->place > 0 || (mask.dim() > 0 && value_of(x)->place <= 0);
+  const Device there = by_mask ? mask.device() : x.device();
   return shown.to(there, where).index({by.to(there, where)}, where);
 }
 Tensor Tensor::masked_select(const Tensor& mask, SourceLocation where) const {

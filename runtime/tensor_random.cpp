@@ -156,13 +156,18 @@ Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& opt
   return randint(next_key(), low, high, shape, options, where);
 }
 
-Tensor randperm(const Key& key, int64_t n, SourceLocation where) {
-  return result_of("randperm", where, [&] {
+Tensor randperm(const Key& key, int64_t n, const Options& options, SourceLocation where) {
+  return created_on("randperm", options.device, where, [&] {
     if (n < 0) throw Error(fmt::format("randperm: {} elements", n));
-    return ir::argsort(random_bits(key, {n}), 0);
+    const DType dtype = options.dtype.value_or(DType::I64);
+    if (n > 0 && !holds(dtype, n - 1))
+      throw Error(fmt::format("randperm: {} elements do not fit {}", n, name(dtype)));
+    return ir::cast(ir::argsort(random_bits(key, {n}), 0), dtype);
   });
 }
-Tensor randperm(int64_t n, SourceLocation where) { return randperm(next_key(), n, where); }
+Tensor randperm(int64_t n, const Options& options, SourceLocation where) {
+  return randperm(next_key(), n, options, where);
+}
 
 Tensor bernoulli(const Key& key, const Tensor& p, SourceLocation where) {
   return result_of("bernoulli", where, [&] {

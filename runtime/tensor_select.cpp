@@ -22,12 +22,19 @@ std::vector<ir::Value> common(std::string_view op, std::span<const Tensor> tenso
     dtype = promote(dtype, values.back()->dtype);
   }
   for (ir::Value& v : values) v = ir::cast(v, dtype);
+  runtime::bring_scalars(values);
   return values;
 }
 
+// An index, where x is if it is a single number.
+ir::Value brought(const Tensor& index, const ir::Value& x) {
+  ir::Value values[] = {value_of(index), x};
+  runtime::bring_scalars(values);
+  return values[0];
+}
+
 // Positions as int64, with negative ones counted from the end of an axis.
-ir::Value positions(std::string_view op, const Tensor& index, int64_t extent) {
-  const ir::Value at = value_of(index);
+ir::Value positions(std::string_view op, const ir::Value& at, int64_t extent) {
   if (!is_integer(at->dtype))
     throw Error(fmt::format("{}: the index must be integers, got {}", op, ir::type_string(*at)));
   return runtime::from_front(at, extent);
@@ -56,10 +63,12 @@ ir::Value at_least_a_line(const ir::Value& x) {
 
 ir::Value scatter_value(std::string_view op, ir::Combine combine, const Tensor& x, int64_t dim,
                         const Tensor& index, const ir::Value& source) {
-  const ir::Value given = value_of(x), target = at_least_a_line(given);
+  ir::Value values[] = {value_of(x), value_of(index), source};
+  runtime::bring_scalars(values);
+  const ir::Value given = values[0], target = at_least_a_line(given);
   const int64_t axis = runtime::axis_of(op, dim, given->shape.size());
-  const ir::Value at = at_least_a_line(positions(op, index, target->shape[size_t(axis)]));
-  ir::Value updates = source;
+  const ir::Value at = at_least_a_line(positions(op, values[1], target->shape[size_t(axis)]));
+  ir::Value updates = values[2];
   if (updates->shape.empty()) updates = ir::expand(updates, at->shape);
   if (updates->shape.size() != at->shape.size())
     throw Error(fmt::format("{}: source {} has another rank than index {}", op,
@@ -190,7 +199,7 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index, SourceLocation 
   return result_of("gather", where, [&] {
     const ir::Value given = value_of(x), v = at_least_a_line(given);
     const int64_t axis = runtime::axis_of("gather", dim, given->shape.size());
-    const ir::Value shown = positions("gather", index, v->shape[size_t(axis)]);
+    const ir::Value shown = positions("gather", brought(index, v), v->shape[size_t(axis)]);
     const ir::Value at = at_least_a_line(shown);
     return ir::reshape(ir::gather(cut_to("gather", v, at, axis), at, axis), shown->shape);
   });
@@ -199,7 +208,8 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index, SourceLoc
   return result_of("index_select", where, [&] {
     const ir::Value given = value_of(x), v = at_least_a_line(given);
     const int64_t axis = runtime::axis_of("index_select", dim, given->shape.size());
-    const ir::Value at = at_least_a_line(positions("index_select", index, v->shape[size_t(axis)]));
+    const ir::Value at =
+        at_least_a_line(positions("index_select", brought(index, v), v->shape[size_t(axis)]));
     if (at->shape.size() != 1)
       throw Error(
           fmt::format("index_select: the index must have one axis, got {}", ir::type_string(*at)));
@@ -215,7 +225,7 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index, SourceLoc
 Tensor take(const Tensor& x, const Tensor& index, SourceLocation where) {
   return result_of("take", where, [&] {
     const ir::Value v = value_of(x);
-    const ir::Value at = positions("take", index, v->numel());
+    const ir::Value at = positions("take", brought(index, v), v->numel());
     const ir::Value flat =
         ir::gather(ir::reshape(v, Shape{v->numel()}), ir::reshape(at, Shape{at->numel()}), 0);
     return ir::reshape(flat, at->shape);

@@ -43,17 +43,33 @@ class NestedList {
 };
 Tensor tensor(std::initializer_list<NestedList> list, const Options& options = {}, CERMET_HERE);
 Tensor tensor(const Scalar& value, const Options& options = {}, CERMET_HERE);
-// A copy of elements in memory, row-major; taken before the call returns.
-Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape, CERMET_HERE);
+// A copy of elements in memory, row-major; taken before the call returns. They are converted if the
+// options name another dtype.
+Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape,
+              const Options& options, CERMET_HERE);
+inline Tensor tensor(std::span<const std::byte> bytes, DType dtype, const Shape& shape,
+                     CERMET_HERE) {
+  return tensor(bytes, dtype, shape, Options(), where);
+}
+template <class T, size_t N>
+  requires Element<std::remove_const_t<T>>
+Tensor tensor(std::span<T, N> elements, const Shape& shape, const Options& options, CERMET_HERE) {
+  return tensor(std::as_bytes(elements), dtype_of<std::remove_const_t<T>>, shape, options, where);
+}
 template <class T, size_t N>
   requires Element<std::remove_const_t<T>>
 Tensor tensor(std::span<T, N> elements, const Shape& shape, CERMET_HERE) {
-  return tensor(std::as_bytes(elements), dtype_of<std::remove_const_t<T>>, shape, where);
+  return tensor(elements, shape, Options(), where);
 }
 template <class T, size_t N>
   requires Element<std::remove_const_t<T>>
 Tensor tensor(std::span<T, N> elements, CERMET_HERE) {
   return tensor(elements, {int64_t(elements.size())}, where);
+}
+template <Element T>
+Tensor tensor(const std::vector<T>& elements, const Shape& shape, const Options& options,
+              CERMET_HERE) {
+  return tensor(std::span(elements), shape, options, where);
 }
 template <Element T>
 Tensor tensor(const std::vector<T>& elements, const Shape& shape, CERMET_HERE) {

@@ -37,9 +37,9 @@ Tensor randint(int64_t low, int64_t high, const Shape& shape, const Options& opt
                CERMET_HERE);
 Tensor randint(const Key& key, int64_t low, int64_t high, const Shape& shape,
                const Options& options = {}, CERMET_HERE);
-// 0, 1, ..., n - 1 in random order.
-Tensor randperm(int64_t n, CERMET_HERE);
-Tensor randperm(const Key& key, int64_t n, CERMET_HERE);
+// 0, 1, ..., n - 1 in random order; int64 unless given. Error if the dtype cannot hold them.
+Tensor randperm(int64_t n, const Options& options = {}, CERMET_HERE);
+Tensor randperm(const Key& key, int64_t n, const Options& options = {}, CERMET_HERE);
 // 1 with probability p (a tensor of probabilities), else 0; p's dtype. What is below 0, or NaN,
 // counts as 0, what is above 1 as 1.
 Tensor bernoulli(const Tensor& p, CERMET_HERE);

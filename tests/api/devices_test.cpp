@@ -114,6 +114,111 @@ TEST_CASE("devices: one number of the CPU goes with tensors of any device") {
   CHECK_ERROR(b.cpu() * number.cuda(), "mul: ", "cpu", "cuda:0");
 }
 
+TEST_CASE("devices: a number that is yet to be computed on the CPU goes wherever it is needed") {
+  CERMET_NEEDS_NVRTC();
+  using Floats = std::vector<float>;
+  const Tensor a = ct::tensor({1.0, 2.0, 3.0}), b = a.cuda().realize();
+  const Tensor first = ct::tensor({0, 2}).sum() - 1;  // int64, of the CPU
+  const int64_t before = ct::statistics().realizes;
+  const Tensor one = b.slice(0, 0, 1).reshape({});
+  const Tensor stacked = ct::stack({one, a.sum()}), other = ct::stack({a.sum(), one * 2});
+  const Tensor put = b.scatter(0, ct::tensor({2}, "cuda"), a.sum());
+  const Tensor got = b.gather(0, first), taken = b.take(first), row = b.index({first});
+  const Tensor selected = b.index_select(0, first);
+  const Tensor scaled = b * a.sum() + a.max();
+  CHECK(ct::statistics().realizes == before);
+  CHECK(ct::to_string(stacked.device()) == "cuda:0");
+  CHECK(stacked.to_vector<float>() == Floats{1, 6});
+  CHECK(other.to_vector<float>() == Floats{6, 2});
+  CHECK(put.to_vector<float>() == Floats{1, 2, 6});
+  CHECK(got.item<float>() == 2);
+  CHECK(taken.item<float>() == 2);
+  CHECK(row.item<float>() == 2);
+  CHECK(selected.to_vector<float>() == Floats{2});
+  CHECK(scaled.to_vector<float>() == Floats{9, 15, 21});
+  ct::test::expect_clean_gpu();
+}
+
+TEST_CASE("devices: masks, gradients and positions of constants alone go with any tensor") {
+  CERMET_NEEDS_NVRTC();
+  using Floats = std::vector<float>;
+  const Tensor a = ct::tensor({1.0, 2.0, 3.0, 4.0}), b = a.cuda();
+  const Tensor mask = ct::arange(4) > 1;
+  CHECK(b.masked_select(mask).to_vector<float>() == Floats{3, 4});
+  CHECK(b.index({mask}).to_vector<float>() == Floats{3, 4});
+  CHECK(b.index({ct::arange(2) + 1}).to_vector<float>() == Floats{2, 3});
+  CHECK(ct::arange(4.0).masked_select(b > 2).to_vector<float>() == Floats{2, 3});
+  CHECK(b.masked_fill(mask, 0).to_vector<float>() == Floats{1, 2, 0, 0});
+  Tensor c = b.clone();
+  c.index_put_({mask}, ct::tensor({8.0, 9.0}, "cuda"));
+  CHECK(c.to_vector<float>() == Floats{1, 2, 8, 9});
+  Tensor leaf = b.clone().set_requires_grad();
+  leaf.set_grad(ct::ones({4}));
+  CHECK(ct::to_string(leaf.grad().device()) == "cuda:0");
+  (leaf * 2).backward(ct::full({4}, 0.5));
+  CHECK(leaf.grad().to_vector<float>() == Floats{2, 2, 2, 2});
+  ct::test::expect_clean_gpu();
+}
+
+TEST_CASE("devices: leaves of the CPU in a graph of a GPU do not make backward compute") {
+  CERMET_NEEDS_NVRTC();
+  Tensor s = ct::tensor(2.0).set_requires_grad(), w = ct::tensor({1.0, 2.0}).set_requires_grad();
+  Tensor v = ct::tensor({3.0, 4.0}).set_requires_grad();
+  const Tensor there = v.cuda(), x = ct::tensor({5.0, 6.0}, "cuda").realize();
+  const int64_t before = ct::statistics().realizes;
+  const Tensor loss = (x * s * w.sum() + there * s).sum();
+  loss.backward();
+  CHECK(ct::statistics().realizes == before);
+  CHECK(ct::to_string(s.grad().device()) == "cpu");
+  ct::realize({loss, s.grad(), w.grad(), v.grad()});
+  CHECK(loss.item<float>() == 66 + 14);
+  CHECK(s.grad().item<float>() == 33 + 7);
+  CHECK(w.grad().to_vector<float>() == std::vector<float>{22, 22});
+  CHECK(v.grad().to_vector<float>() == std::vector<float>{2, 2});
+  CHECK(ct::to_string(v.grad().device()) == "cpu");
+  // To and fro.
+  Tensor far = s * 1;
+  for (int i = 0; i < 100; ++i) far = ((x * far).sum() * 0.125 - far * 0.375).cpu();
+  far.backward();
+  CHECK(s.grad().item<float>() == 33 + 7 + 1);
+  ct::test::expect_clean_gpu();
+}
+
+TEST_CASE("devices: what is created takes a device") {
+  CERMET_NEEDS_NVRTC();
+  const auto there = [](const Tensor& t) { return ct::to_string(t.device()) == "cuda:0"; };
+  const Tensor p = ct::randperm(ct::Key(3), 50, "cuda");
+  CHECK(there(p));
+  CHECK(p.to_vector<int64_t>() == ct::randperm(ct::Key(3), 50).to_vector<int64_t>());
+  CHECK(ct::randperm(5, "int32").dtype() == ct::DType::I32);
+  CHECK_ERROR(ct::randperm(300, "uint8"), "randperm: ", "300", "u8");
+  CHECK_ERROR(ct::randperm(3, "cuda:7"), "randperm: ", "cuda:7");
+  const std::vector<float> values{1, 2, 3, 4};
+  const Tensor t = ct::tensor(values, {2, 2}, "cuda");
+  CHECK(there(t));
+  CHECK(t.to_vector<float>() == values);
+  CHECK(ct::tensor(std::span(values), {4}, "int64").to_vector<int64_t>()[3] == 4);
+  const Tensor made[] = {ct::zeros({2}, "cuda"),
+                         ct::ones({2}, "cuda"),
+                         ct::full({2}, 3, "cuda"),
+                         ct::empty({2}, "cuda"),
+                         ct::zeros_like(t),
+                         ct::ones_like(t),
+                         ct::full_like(t, 2),
+                         ct::arange(3, "cuda"),
+                         ct::eye(2, 2, "cuda"),
+                         ct::linspace(0, 1, 3, "cuda"),
+                         ct::rand({2}, "cuda"),
+                         ct::randn({2}, "cuda"),
+                         ct::randint(0, 9, {2}, "cuda"),
+                         ct::uniform(ct::Key(1), {2}, 0, 1, "cuda"),
+                         ct::bernoulli(t * 0.1),
+                         ct::tensor({1, 2}, "cuda"),
+                         ct::tensor(5.0, "cuda")};
+  for (const Tensor& m : made) CHECK(there(m));
+  ct::test::expect_clean_gpu();
+}
+
 TEST_CASE("devices: those that do not exist are refused where they are named") {
   CERMET_NEEDS_NVRTC();
   const Tensor a = ct::tensor({1.0, 2.0});
