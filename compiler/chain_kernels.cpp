@@ -53,10 +53,44 @@ Accesses accesses_of(const Kernel& kernel) {
   return out;
 }
 
+// The memory plan of a program of these kernels alone, in which each local has the rows of a block.
+LocalMemory place_locals(const KernelProgram& program, const Chain& chain,
+                         const std::vector<const Kernel*>& kernels) {
+  KernelProgram block;
+  const auto renumber = [&](int32_t buffer) {
+    const auto found = std::ranges::find(chain.locals, buffer);
+    return found == chain.locals.end() ? int32_t(-1) : int32_t(found - chain.locals.begin());
+  };
+  for (int32_t local : chain.locals) {
+    const KernelBuffer& b = program.buffers[size_t(local)];
+    block.buffers.push_back(
+        {KernelBuffer::Kind::Temporary, 0, b.dtype, b.elements / chain.rows * chain.step});
+  }
+  for (const Kernel* kernel : kernels) {
+    Kernel& k = block.kernels.emplace_back();
+    for (const Expr& e : kernel->exprs) {
+      const int32_t local = e.buffer >= 0 ? renumber(e.buffer) : -1;
+      if (local < 0) continue;
+      k.exprs.emplace_back();
+      k.exprs.back().buffer = local;
+    }
+    for (const KernelStore& s : kernel->stores)
+      if (const int32_t local = renumber(s.buffer); local >= 0) {
+        k.stores.emplace_back();
+        k.stores.back().buffer = local;
+      }
+  }
+  const MemoryPlan plan = plan_memory(block);
+  return {plan.offsets, plan.arena_bytes};
+}
+
 class ChainFinder {
  public:
   ChainFinder(KernelProgram& program, const Target& target)
-      : program_(program), target_(target), users_(program.buffers.size()) {
+      : program_(program),
+        target_(target),
+        users_(program.buffers.size()),
+        known_cuts_(program.kernels.size()) {
     for (size_t k = 0; k < program.kernels.size(); ++k) {
       accesses_.push_back(accesses_of(program.kernels[k]));
       for (int32_t b : accesses_[k].loads) users_[size_t(b)].push_back(int32_t(k));
@@ -148,7 +182,7 @@ class ChainFinder {
     if (waits) return Place::After;
     const bool depends =
         std::ranges::any_of(loads, of_chain) || std::ranges::any_of(stores, of_chain);
-    auto cut = scatters(kernel(k)) ? std::nullopt : cut_rows(kernel(k), program_, target_, rows);
+    const std::optional<RowCut>& cut = cut_of(k, rows);
     if (!cut || !reads_rows(kernel(k), *cut, rows)) return depends ? Place::After : Place::Before;
     for (const KernelStore& s : kernel(k).stores) {
       const int64_t elements = program_.buffers[size_t(s.buffer)].elements;
@@ -159,8 +193,18 @@ class ChainFinder {
       else
         stored_.push_back({s.buffer, in_rows});
     }
-    cuts_[k - first] = std::move(cut);
+    cuts_[k - first] = cut;
     return Place::Member;
+  }
+
+  // Found once for all chains that the kernel might be in.
+  const std::optional<RowCut>& cut_of(size_t k, int64_t rows) {
+    KnownCut& known = known_cuts_[k];
+    if (known.rows != rows) {
+      known.rows = rows;
+      known.cut = scatters(kernel(k)) ? std::nullopt : cut_rows(kernel(k), program_, target_, rows);
+    }
+    return known.cut;
   }
 
   // Whether the kernel reads of the chain's buffers only the rows that it computes.
@@ -267,13 +311,10 @@ class ChainFinder {
   }
 
   LocalMemory plan_locals_of(const Candidate& c, size_t first) {
-    KernelProgram part;
-    part.buffers = program_.buffers;
+    std::vector<const Kernel*> kernels;
     for (size_t k = 0; k < c.places.size(); ++k)
-      if (c.places[k] == Place::Member) part.kernels.push_back(kernel(first + k));
-    Chain chain = c.chain;
-    chain.first = 0;
-    return plan_locals(part, chain);
+      if (c.places[k] == Place::Member) kernels.push_back(&kernel(first + k));
+    return place_locals(program_, c.chain, kernels);
   }
 
   void append(std::vector<int32_t>& order, Candidate& c, size_t first) {
@@ -300,6 +341,11 @@ class ChainFinder {
   const Target& target_;
   std::vector<Accesses> accesses_;
   std::vector<std::vector<int32_t>> users_;
+  struct KnownCut {
+    int64_t rows = 0;
+    std::optional<RowCut> cut;
+  };
+  std::vector<KnownCut> known_cuts_;
   // Of the chain that is growing: cuts by kernel from the first one on, what it stores, what those
   // after it store.
   std::vector<std::optional<RowCut>> cuts_;
@@ -315,21 +361,10 @@ void chain_kernels(KernelProgram& program, const Target& target) {
 }
 
 LocalMemory plan_locals(const KernelProgram& program, const Chain& chain) {
-  KernelProgram block;
-  for (const KernelBuffer& b : program.buffers)
-    block.buffers.push_back({KernelBuffer::Kind::Result, 0, b.dtype, 0});
-  for (int32_t local : chain.locals) {
-    KernelBuffer& b = block.buffers[size_t(local)];
-    b.kind = KernelBuffer::Kind::Temporary;
-    b.elements = program.buffers[size_t(local)].elements / chain.rows * chain.step;
-  }
+  std::vector<const Kernel*> kernels;
   for (int32_t k = 0; k < chain.count; ++k)
-    block.kernels.push_back(program.kernels[size_t(chain.first + k)]);
-  const MemoryPlan plan = plan_memory(block);
-  LocalMemory out;
-  for (int32_t local : chain.locals) out.offsets.push_back(plan.offsets[size_t(local)]);
-  out.bytes = plan.arena_bytes;
-  return out;
+    kernels.push_back(&program.kernels[size_t(chain.first + k)]);
+  return place_locals(program, chain, kernels);
 }
 
 }  // namespace cermet::compiler
