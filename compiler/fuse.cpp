@@ -1,6 +1,7 @@
 // The driver of fusion: graph in, kernels out.
 //
-//   prepare    rewrite what has a simpler form (fuse_prepare.cpp), split long reductions
+//   prepare    sums over batches join their products (fold_batches.h); rewrite what has a simpler
+//              form (fuse_prepare.cpp), split long reductions
 //   plan       which group computes what (fuse_plan.h, fuse_groups.cpp, fuse_join.cpp)
 //   emit       each group as a kernel (fuse_emit.cpp)
 //   tidy       its index space (fuse_space.cpp)
@@ -10,6 +11,7 @@
 #include "compiler/fuse.h"
 
 #include "compiler/chain_kernels.h"
+#include "compiler/fold_batches.h"
 #include "compiler/fuse_emit.h"
 #include "compiler/fuse_prepare.h"
 #include "compiler/sort_scatters.h"
@@ -19,7 +21,8 @@
 namespace cermet::compiler {
 
 KernelProgram fuse(const ir::Graph& graph, const Target& target) {
-  const ir::Graph parallel = target.compute > 0 ? split_scans(graph) : graph;
+  const ir::Graph folded = fold_batches(graph);
+  const ir::Graph parallel = target.compute > 0 ? split_scans(folded) : folded;
   const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel, target));
   Plan plan = plan_nodes(prepared);
   if (target.numerics.fast) plan.once = used_once(prepared, plan);

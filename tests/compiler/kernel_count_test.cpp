@@ -129,6 +129,18 @@ TEST_CASE("kernel count: contractions take their epilogue") {
   CHECK(kernels({hidden, matmul(x, w1) + b1}) == 1);  // what the backward pass needs
 }
 
+TEST_CASE("kernel count: the gradient of a weight that a batch shares is one product") {
+  const Value x = param(0, {3, 6, 5}), dy = param(1, {3, 6, 7});
+  const Value products = dot(permute(x, Dims{0, 2, 1}), dy);
+  CHECK(kernels({sum(products, {0})}) == 1);
+  CHECK(kernels({reduce(Combine::Sum, permute(products, Dims{2, 0, 1}), Dims{1}) + 1.0}) == 1);
+  CHECK(kernels({reduce(Combine::Sum, reshape(products, Dims{3, 35}), Dims{0})}) == 1);
+  CHECK(kernels({sum(products, {0}), products}) == 2);  // needed one by one as well
+  CHECK(kernels({sum(products, {1})}) == 2);            // not the batch
+  CHECK(kernels({reduce(Combine::Max, products, Dims{0})}) == 2);
+  CHECK(kernels({sum(slice(products, 0, 0, 2), {0})}) == 2);  // not all of it
+}
+
 TEST_CASE("kernel count: convolution, pooling") {
   const Value x = param(0, {1, 2, 3, 8, 8}), w = param(1, {1, 4, 3, 3, 3});
   const Value b = param(2, {1, 1, 4, 1, 1});
