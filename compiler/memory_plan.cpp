@@ -85,12 +85,17 @@ MemoryPlan plan_memory(const KernelProgram& program) {
     if (first[size_t(buffer)] == never) first[size_t(buffer)] = kernel;
     last[size_t(buffer)] = kernel;
   };
+  // The kernels of a chain take turns, so what any of them uses is alive for all of them.
+  std::vector<int64_t> step(program.kernels.size());
+  for (size_t i = 0; i < step.size(); ++i) step[i] = int64_t(i);
+  for (const Chain& chain : program.chains)
+    for (int32_t k = 0; k < chain.count; ++k) step[size_t(chain.first + k)] = chain.first;
   for (size_t i = 0; i < program.kernels.size(); ++i) {
     const Kernel& k = program.kernels[i];
-    for (const KernelStore& s : k.stores) touch(s.buffer, int64_t(i));
+    for (const KernelStore& s : k.stores) touch(s.buffer, step[i]);
     for (const Expr& e : k.exprs)
-      if (e.buffer >= 0) touch(e.buffer, int64_t(i));
-    if (k.sort_input >= 0) touch(k.sort_input, int64_t(i));
+      if (e.buffer >= 0) touch(e.buffer, step[i]);
+    if (k.sort_input >= 0) touch(k.sort_input, step[i]);
   }
   for (const Chain& chain : program.chains)
     for (int32_t local : chain.locals) first[size_t(local)] = never;  // in scratch memory

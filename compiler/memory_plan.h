@@ -18,7 +18,8 @@ struct MemoryPlan {
 
 // Places the temporaries in one arena such that no two that are alive at the same time overlap. A
 // buffer is alive from the first kernel that stores to it to the last one that stores to or loads
-// from it. Deterministic. Throws Error where the arena would not fit in 64 bits.
+// from it; the kernels of a chain count as one, and its locals have no place in the arena.
+// Deterministic. Throws Error where the arena would not fit in 64 bits.
 MemoryPlan plan_memory(const KernelProgram& program);
 
 }  // namespace cermet::compiler

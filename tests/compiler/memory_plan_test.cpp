@@ -126,3 +126,17 @@ TEST_CASE("memory plan: sizes beyond 64 bits are an error") {
   CHECK_THROWS_AS(plan_memory(program_of({huge, huge, huge}, {{}, {0}, {0, 1}})), Error);
   CHECK_THROWS_AS(plan_memory(program_of({huge * 2 + 1}, {{}})), Error);
 }
+
+TEST_CASE("memory plan: what the kernels of a chain use is alive for all of them") {
+  // Kernels 1 to 3 run block by block: the last block reads 0 after the first one has stored 3.
+  KernelProgram program = program_of({16, 16, 16, 16, 16}, {{}, {0}, {1}, {2}, {3}});
+  program.chains.push_back(
+      {.first = 1, .count = 3, .rows = 4, .group = 1, .step = 1, .locals = {1}});
+  MemoryPlan plan = plan_memory(program);
+  CHECK(plan.arena_bytes == 192);
+  CHECK(plan.offsets[0] != plan.offsets[2]);
+  CHECK(plan.offsets[0] != plan.offsets[3]);
+  CHECK(plan.offsets[2] != plan.offsets[3]);
+  program.chains[0].locals = {1, 2};  // in scratch memory
+  CHECK(plan_memory(program).arena_bytes == 128);
+}
