@@ -11,9 +11,8 @@ import argparse
 import datetime
 import json
 import pathlib
-import sys
 
-BEGIN, END = "<!-- GPU table: begin -->", "<!-- GPU table: end -->"
+import marks
 
 # The least that a case should reach: of the measured copy bandwidth if it is bound by memory, of
 # cuBLAS (eager PyTorch) if it is a product; or the most microseconds of the host's time.
@@ -73,14 +72,6 @@ def table(ours, theirs, why, date):
     return "\n".join(lines)
 
 
-def write(path, text):
-    readme = path.read_text()
-    if BEGIN not in readme or END not in readme:
-        sys.exit(f"report.py: {path} has no marks of the table")
-    before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("ours", type=pathlib.Path)
@@ -93,7 +84,7 @@ def main():
     theirs = json.loads(arguments.theirs.read_text()) if found else None
     text = table(ours, theirs, arguments.why, datetime.date.today().isoformat())
     if arguments.write:
-        write(arguments.write, text)
+        marks.write(arguments.write, "GPU table", text)
     print(text)
 
 
