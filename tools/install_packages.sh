@@ -8,7 +8,7 @@ purpose=$1
 missing=()
 while read -r name group _; do
   [[ -z $name || $name == \#* ]] && continue
-  [[ $group == build || $group == "$purpose" ]] || continue
+  [[ $group == build || ,$group, == *",$purpose,"* ]] || continue
   status=$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null || true)
   [[ $status == installed ]] || missing+=("$name")
 done <tools/packages.txt

@@ -51,6 +51,10 @@ class Tables(unittest.TestCase):
         self.assertIn("* mlx: not installed: no wheel (W2)", why)
         self.assertIn("* jax: another result than all others (W2)", why)
 
+    def test_claims(self):
+        table = compare_report.claims_table({"claims": {"record_an_operation": 3.5e-7, "error_of_sum": 2e-9}})
+        self.assertEqual(cells(table, "recording an"), ["recording an operation, ns", "350", "200"])
+
     def test_limit_of_what_fits_in_the_cache(self):
         small = workloads.Workload("W0", "", bytes=8 << 20, flops=10**9)
         self.assertEqual(compare_report.limit(small, LIMITS), 10)

@@ -26,6 +26,24 @@ COLUMNS = {
     "NumPy": ["numpy"],
     "tinygrad": ["tinygrad"],
 }
+# Cases of cpu/claims.cpp: what they say, in what unit, and what they should be at most.
+CLAIMS = {
+    "record_an_operation": ("recording an operation, ns", 1e9, 200),
+    "launch_five_operations": ("recording and launching five operations on 1024 numbers, us", 1e6, 1),
+    "compile_ten_operations": ("a kernel of ten operations that is new, ms", 1e3, 3),
+    "function_in_cache/abs": ("a product and a maximum of numbers in the first cache, ns each", 1e9, None),
+    "function_in_cache/exp": ("the same with exp, ns each", 1e9, 0.2),
+    "function_in_cache/log": ("with log", 1e9, 0.3),
+    "function_in_cache/tanh": ("with tanh", 1e9, 0.4),
+    "function_in_cache/erf": ("with erf", 1e9, 0.5),
+    "function_in_cache/sin": ("with sin", 1e9, 0.3),
+    "function_in_cache/sqrt": ("with sqrt", 1e9, None),
+    "function_in_cache/gelu": ("with GELU (erf)", 1e9, None),
+    "error_of_sum": ("relative error of the sum of 2^24 numbers in [0, 1), in units of 1e-9", 1e9, 100),
+    "error_of_variance": ("of the variance of 2^20 numbers around 10000, 1e-9", 1e9, None),
+    "error_of_softmax": ("of softmax of 1024 numbers in [-10, 10), at most, 1e-9", 1e9, None),
+    "error_of_product": ("of a matrix product of 4096 numbers in [0, 1), at most, 1e-9", 1e9, None),
+}
 OURS, HAND = "cermet", "hand"
 
 
@@ -113,6 +131,14 @@ def first_table(data):
         text = f"{name} {texts[name]}"
         lines += [f"| {text}: cold, ms | {cells('cold')} |", f"| warm, ms | {cells('warm')} |",
                   f"| peak memory, MB | {cells('peak_mb')} |"]
+    return "\n".join(lines)
+
+
+def claims_table(data):
+    lines = ["| Cermet alone, 1 thread | | goal |", "|---|---:|---:|"]
+    for name, (text, scale, goal) in CLAIMS.items():
+        if name in data["claims"]:
+            lines.append(f"| {text} | {number(data['claims'][name] * scale)} | {goal or ''} |")
     return "\n".join(lines)
 
 
@@ -208,6 +234,8 @@ def everything(data):
         parts += [f"**{threads} thread{'s' if threads != '1' else ''}**", times_table(data, threads)]
     if data.get("first"):
         parts += ["**First call of a process, and memory**", first_table(data)]
+    if data.get("claims"):
+        parts.append(claims_table(data))
     parts += ["Where there is no figure:", why_not(data)]
     return "\n\n".join(parts)
 
