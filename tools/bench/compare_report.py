@@ -179,19 +179,23 @@ def versus(peers):
 def summary_table(data):
     """How many times as long as Cermet each peer takes, a geometric mean for each group."""
     everybody = [p for peers in COLUMNS.values() for p in peers]
-    titles = {t: COLUMNS[t] for t in columns(data)} | {"best of them": everybody, "by hand": [HAND]}
-    parts = []
-    for threads in data["threads"]:
-        table = {title: groups(data, threads, versus(peers)) for title, peers in titles.items()}
-        names = list(dict.fromkeys(w.group for w, _ in rows(data["threads"][threads])))
-        parts.append(f"| {threads} thread{'s' if threads != '1' else ''} | " + " | ".join(names) + " | all |")
-        parts.append("|---|" + "---:|" * (len(names) + 1))
-        for title, values in table.items():
-            cells = [f"{values[n]:.2g}" if n in values and values[n] < 10 else
-                     f"{values[n]:.0f}" if n in values else "-" for n in names]
-            parts.append(f"| {title} | " + " | ".join(cells) + f" | {geometric_mean(list(values.values())):.2g} |")
-        parts.append("")
-    return "\n".join(parts).rstrip()
+    titles = columns(data)
+    chosen = [COLUMNS[t] for t in titles] + [everybody, [HAND]]
+    threads = list(data["threads"])
+    ratios = [[groups(data, t, versus(peers)) for t in threads] for peers in chosen]
+
+    def cell(values):
+        return " / ".join("-" if v is None else number(v) if v >= 10 else f"{v:.2g}" for v in values)
+
+    lines = [f"| {' / '.join(threads)} thread{'s' if len(threads) > 1 else ''} | " +
+             " | ".join([*titles, "best of them", "by hand"]) + " |", "|---|" + "---:|" * len(chosen)]
+    for name, text in workloads.GROUPS.items():
+        if any(name in of_threads for peer in ratios for of_threads in peer):
+            lines.append(f"| {name} {text} | " + " | ".join(cell([r.get(name) for r in peer]) for peer in ratios) +
+                         " |")
+    lines.append("| geometric mean | " + " | ".join(
+        cell([geometric_mean(list(r.values())) for r in peer]) for peer in ratios) + " |")
+    return "\n".join(lines)
 
 
 def plot(data, path):
@@ -215,10 +219,10 @@ def plot(data, path):
                          color="black" if hand else f"C{i}", zorder=3)
         axis.axvline(1, color="black", linewidth=0.8)
         axis.set_xscale("log")
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), [f"{n} {workloads.GROUPS[n]}" for n in names])
         axis.grid(alpha=0.3)
         axis.set_title(f"{threads} thread{'s' if threads != '1' else ''}", fontsize=10)
-        axis.set_xlabel("times as long as Cermet")
+        axis.set_xlabel("times as long as Cermet; right of the line Cermet is faster")
     axes[0][0].invert_yaxis()
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure_.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8, frameon=False)

@@ -8,6 +8,23 @@ import dataclasses
 MB = 1 << 20
 
 
+GROUPS = {
+    "W1": "elementwise chains",
+    "W2": "softmax",
+    "W3": "layer norm",
+    "W4": "reductions",
+    "W5": "MLP, training step",
+    "W6": "attention",
+    "W7": "matrix products",
+    "W8": "small operations",
+    "W9": "pairwise distances",
+    "W12": "CNN, training step",
+    "W13": "transformer block",
+    "W14": "Black-Scholes, n bodies",
+    "W15": "MLP, new batch sizes",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Workload:
     name: str
