@@ -174,6 +174,7 @@ class Parser : private ir::Scanner {
     }
     b.written = accept("written");
     b.restrict_ = !accept("shared");
+    b.streamed = accept("streamed");
     f_.buffers.push_back(b);
   }
 

@@ -125,7 +125,8 @@ class Printer : private ir::TextWriter {
       case Buffer::Kind::Local: add("local {}", b.elements); break;
       case Buffer::Kind::Scratch: out_ += "scratch ", ref(b.offset); break;
     }
-    add("{}{}\n", b.written ? " written" : "", b.restrict_ ? "" : " shared");
+    add("{}{}{}\n", b.written ? " written" : "", b.restrict_ ? "" : " shared",
+        b.streamed ? " streamed" : "");
   }
 
   void statement(Ref r) {

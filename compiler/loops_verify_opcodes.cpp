@@ -230,6 +230,7 @@ void LoopsVerifier::check_access(Ref r) {
   const bool scattered = i.op == Opcode::GatherLoad || i.op == Opcode::ScatterStore;
   const size_t least = store ? 2 : 1;
   if (store && !b.written) bad(r, "buffer {} is declared as never written", i.imm);
+  if (!store && b.streamed) bad(r, "buffer {} is streamed, which is never loaded", i.imm);
   if (!count(r, least, least + 1)) return;
   expect(r, 0, DType::I64, scattered ? int(i.lanes) : 1);
   if (store) expect(r, 1, i.dtype, i.lanes);

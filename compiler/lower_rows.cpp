@@ -5,7 +5,8 @@
 //   lanes along an outer axis   A unit is one row of the other outer axes with a tile of
 //                               consecutive columns. Each lane is a row of its own, so reductions
 //                               need no combining. This is how sum over axis 0, scans and scatters
-//                               run, and every map.
+//                               run, and every map. Long reductions advance in all columns of a
+//                               tile together (lower_columns.cpp).
 //
 // A row is walked once for each stage of its plan (row_plan.h); the loops carry the partial results
 // of what the stage accumulates (row_partials.h). This file writes those loops, from the unit down
@@ -16,67 +17,17 @@
 
 #include "compiler/lower_rows.h"
 
-#include <functional>
-
-#include "compiler/elementwise.h"
-#include "compiler/lower_scope.h"
-#include "compiler/row_partials.h"
-#include "compiler/row_plan.h"
+#include "compiler/row_lowering.h"
 
 namespace cermet::compiler {
-namespace {
-
-using loops::Builder;
 using loops::Ref;
 using Kind = Expr::Kind;
 
+namespace {
+
 constexpr int64_t run_steps = 256;  // terms that one accumulator of a long sum takes
 
-class RowLowering {
- public:
-  RowLowering(const Kernel& kernel, const KernelProgram& program, const Target& target,
-              FunctionFrame& frame)
-      : kernel_(kernel),
-        plan_(plan_rows(kernel, program, target)),
-        out_(frame.out),
-        w_(kernel, program, frame),
-        b_(w_.builder()),
-        partials_(w_, plan_) {
-    w_.set_vector_axis(plan_.vector_axis);
-  }
-
-  void run();
-
- private:
-  using Index = std::vector<Ref>;  // by axis of the space
-  using Loop = std::function<std::vector<Ref>(Ref lower, Ref upper, std::vector<Ref> carried)>;
-
-  void emit_unit(Ref unit, Ref chunks);
-  void emit_tile(Index at, Ref lower, Ref upper);
-  void emit_rows(std::vector<Scope> rows);
-  void emit_stage(int stage, std::vector<Scope>& rows);
-  std::vector<Ref> emit_inner(int stage, const std::vector<Scope>& rows, Index at, size_t depth,
-                              std::vector<Ref> carried);
-  std::vector<Ref> emit_vectors(int stage, const std::vector<Scope>& rows, const Index& at,
-                                std::vector<Ref> carried);
-  void emit_elements(int stage, Scope& element, size_t copy, std::span<Ref> partials);
-
-  bool sums_in_runs(int stage) const;
-  std::vector<Ref> in_runs(int stage, const std::vector<Scope>& rows, Ref upper, int64_t length,
-                           std::span<const Ref> carried, const Loop& loop);
-
-  Ref element(int stage, Scope& scope, int32_t expr, size_t copy);
-  Ref scratch_position(const Scope& scope, size_t copy);
-
-  const Kernel& kernel_;
-  const RowPlan plan_;
-  LoweredKernel& out_;
-  KernelWriter w_;
-  Builder& b_;
-  RowPartials partials_;
-  std::vector<int32_t> scratch_of_;  // by expression: its scratch buffer, or -1
-  std::vector<int> kept_in_;         // by expression: the stage that fills scratch
-};
+}  // namespace
 
 void RowLowering::run() {
   scratch_of_.assign(kernel_.exprs.size(), -1);
@@ -87,6 +38,7 @@ void RowLowering::run() {
     scratch_of_[size_t(kept.expr)] =
         w_.scratch_buffer(kernel_.exprs[size_t(kept.expr)].dtype, offset);
   }
+  for (int32_t buffer : plan_.streamed) w_.stream(buffer);
   out_.scratch_bytes = plan_.scratch_bytes;
   out_.range = plan_.range;
   out_.grain = plan_.grain;
@@ -111,24 +63,28 @@ void RowLowering::emit_unit(Ref unit, Ref chunks) {
   }
   const Ref columns = w_.integer("unit columns", 0, plan_.columns);
   const Ref lower = b_.mul(b_.rem(unit, chunks), columns);
-  emit_tile(at, lower, b_.min_index(b_.add(lower, columns), w_.extent(plan_.vector_axis)));
+  const Ref upper = b_.min_index(b_.add(lower, columns), w_.extent(plan_.vector_axis));
+  if (plan_.block > 0) return emit_columns(at, lower, upper);
+  for_columns(at, lower, upper, [&](Rows rows) { emit_rows(std::move(rows)); });
 }
 
 // Columns [lower, upper) of an outer vector axis: whole groups of vectors, then what is left.
-void RowLowering::emit_tile(Index at, Ref lower, Ref upper) {
+void RowLowering::for_columns(const Index& at, Ref lower, Ref upper,
+                              const std::function<void(Rows)>& body) {
   const auto rows_at = [&](Ref column, int copies, int lanes, bool masked) {
-    std::vector<Scope> rows;
+    Rows rows;
     for (int c = 0; c < copies; ++c) {
       Scope row{at, lanes, {}, std::vector<Ref>(kernel_.exprs.size())};
       row.index[size_t(plan_.vector_axis)] = b_.add(column, b_.index(int64_t(c) * lanes));
       if (masked) row.mask = b_.lt(b_.ramp(row.index[size_t(plan_.vector_axis)], lanes), upper);
       rows.push_back(std::move(row));
     }
-    emit_rows(std::move(rows));
+    body(std::move(rows));
   };
-  if (plan_.masks && plan_.copies == 1)
-    return b_.for_loop(lower, upper, plan_.lanes, [&](Ref v) { rows_at(v, 1, plan_.lanes, true); });
   const int64_t step = int64_t(plan_.lanes) * plan_.copies;
+  if (plan_.whole || (plan_.masks && plan_.copies == 1))
+    return b_.for_loop(lower, upper, step,
+                       [&](Ref v) { rows_at(v, plan_.copies, plan_.lanes, !plan_.whole); });
   const Ref whole = b_.mul(b_.div(b_.sub(upper, lower), b_.index(step)), b_.index(step));
   const Ref middle = b_.add(lower, whole);
   b_.for_loop(lower, middle, step, [&](Ref v) { rows_at(v, plan_.copies, plan_.lanes, false); });
@@ -138,7 +94,7 @@ void RowLowering::emit_tile(Index at, Ref lower, Ref upper) {
     b_.for_loop(middle, upper, 1, [&](Ref v) { rows_at(v, 1, 1, false); });
 }
 
-void RowLowering::emit_rows(std::vector<Scope> rows) {
+void RowLowering::emit_rows(Rows rows) {
   for (int stage = 0; stage < plan_.stages; ++stage) {
     for (size_t i = 0; i < kernel_.exprs.size(); ++i)
       if (!kernel_.exprs[i].inner && plan_.stage_of[i] == stage && !accumulates(kernel_.exprs[i]))
@@ -173,10 +129,14 @@ std::vector<Ref> RowLowering::in_runs(int stage, const std::vector<Scope>& rows,
       });
 }
 
+bool RowLowering::does_nothing(int stage) const {
+  for (int s : plan_.store_stage)
+    if (s == stage) return false;
+  return plan_.accumulated[size_t(stage)].empty();
+}
+
 void RowLowering::emit_stage(int stage, std::vector<Scope>& rows) {
-  bool stores = false;
-  for (int s : plan_.store_stage) stores |= s == stage;
-  if (plan_.accumulated[size_t(stage)].empty() && !stores) return;
+  if (does_nothing(stage)) return;
   std::vector<Ref> carried = partials_.starts(stage, rows);
   carried = emit_inner(stage, rows, rows[0].index, 0, std::move(carried));
   partials_.finish(stage, rows, std::move(carried));
@@ -196,7 +156,7 @@ std::vector<Ref> RowLowering::emit_inner(int stage, const std::vector<Scope>& ro
   const int64_t axis = plan_.nesting[depth];
   if (axis == plan_.vector_axis) return emit_vectors(stage, rows, at, std::move(carried));
   const Ref extent = w_.extent(axis);
-  const int64_t below = plan_.steps_below(depth);
+  const int64_t below = plan_.steps_below(stage, depth);
   const bool runs = sums_in_runs(stage), fresh = runs && below >= 32;
   const Loop loop = [&](Ref lower, Ref upper, std::vector<Ref> start) {
     return b_.for_loop(lower, upper, 1, start, [&](Ref i, std::span<const Ref> inside) {
@@ -236,115 +196,23 @@ std::vector<Ref> RowLowering::emit_vectors(int stage, const std::vector<Scope>& 
           return next;
         });
   };
-  const int64_t step = int64_t(plan_.lanes) * plan_.copies;
-  const bool masked = plan_.masks && plan_.copies == 1;  // one loop does it all
-  const Ref middle = masked ? extent : b_.mul(b_.div(extent, b_.index(step)), b_.index(step));
+  const int flight = plan_.copies_in(stage);
+  const int64_t step = int64_t(plan_.lanes) * flight;
+  const bool masked = plan_.masks && flight == 1 && !plan_.whole;  // one loop does it all
+  const Ref middle =
+      masked || plan_.whole ? extent : b_.mul(b_.div(extent, b_.index(step)), b_.index(step));
   const Loop main = [&](Ref lower, Ref upper, std::vector<Ref> start) {
-    return vectors(lower, upper, plan_.copies, plan_.lanes, masked, 0, std::move(start));
+    return vectors(lower, upper, flight, plan_.lanes, masked, 0, std::move(start));
   };
   if (sums_in_runs(stage) && plan_.space[size_t(plan_.vector_axis)] > 2 * run_steps * step)
     carried = in_runs(stage, rows, middle, run_steps * step, carried, main);
   else
     carried = main(b_.index(0), middle, std::move(carried));
-  if (masked) return carried;
+  if (masked || plan_.whole) return carried;
   if (plan_.masks) return vectors(middle, extent, 1, plan_.lanes, true, 0, std::move(carried));
   if (plan_.lanes == 1) return carried;
-  return vectors(middle, extent, 1, 1, false, size_t(plan_.copies), std::move(carried));
+  return vectors(middle, extent, 1, 1, false, size_t(flight), std::move(carried));
 }
-
-// Everything that happens at one element: partial results go on, scans get their value, stores are
-// made.
-void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<Ref> partials) {
-  size_t next = 0;
-  for (int32_t i : plan_.accumulated[size_t(stage)]) {
-    const Expr& e = kernel_.exprs[size_t(i)];
-    const Ref value = b_.splat(element(stage, scope, e.operands[0], copy), scope.lanes);
-    const auto keep = [&](Ref fresh, Ref old) {  // a masked lane along the inner axis adds nothing
-      return scope.mask && plan_.along_inner() ? b_.select(scope.mask, fresh, old) : fresh;
-    };
-    Ref& partial = partials[next++];
-    if (e.kind == Kind::ArgReduce) {
-      Ref& position = partials[next++];
-      const int64_t axis = plan_.outer;
-      const Ref here = axis == plan_.vector_axis && scope.lanes > 1
-                           ? b_.ramp(scope.index[size_t(axis)], scope.lanes)
-                           : b_.splat(scope.index[size_t(axis)], scope.lanes);
-      const Partial fresh = merge(b_, e, {partial, position}, {value, here});
-      partial = keep(fresh.value, partial), position = keep(fresh.position, position);
-    } else {
-      Ref fresh;
-      if (e.kind == Kind::Contract) {
-        const Ref other = b_.splat(element(stage, scope, e.operands[1], copy), scope.lanes);
-        fresh = multiply_add(b_, value, other, partial);
-      } else {
-        fresh = combine(b_, e.combine, partial, value);
-      }
-      if (e.kind == Kind::Scan) {
-        Ref result = e.exclusive ? partial : fresh;
-        if (e.exclusive && e.combine == ir::Combine::Sum && is_float(e.dtype)) {
-          // Sums start from -0.0, so that those of -0.0 are -0.0; before the first element is 0.
-          const Ref start = e.reverse ? b_.sub(w_.extent(plan_.outer), b_.index(1)) : b_.index(0);
-          result = b_.select(b_.eq(scope.index[size_t(plan_.outer)], start),
-                             elementwise::zero(b_, result), result);
-        }
-        scope.values[size_t(i)] = w_.round(result, e.dtype);
-        if (scratch_of_[size_t(i)] >= 0)
-          w_.store_held(scratch_of_[size_t(i)], e.dtype, scratch_position(scope, copy),
-                        scope.values[size_t(i)], {});
-      }
-      partial = keep(fresh, partial);
-    }
-  }
-  for (size_t s = 0; s < kernel_.stores.size(); ++s) {
-    if (plan_.store_stage[s] != stage) continue;
-    element(stage, scope, kernel_.stores[s].value, copy);
-    if (kernel_.stores[s].index >= 0) element(stage, scope, kernel_.stores[s].index, copy);
-    w_.store(scope, kernel_.stores[s]);
-  }
-}
-
-// The value of an element in a stage: from scratch if an earlier stage kept it, else computed, and
-// kept if later stages want it. Operands first, with a list instead of recursion.
-Ref RowLowering::element(int stage, Scope& scope, int32_t root, size_t copy) {
-  std::vector<int32_t> pending{root};
-  while (!pending.empty()) {
-    const int32_t i = pending.back();
-    Ref& value = scope.values[size_t(i)];
-    const Expr& e = kernel_.exprs[size_t(i)];
-    const int32_t scratch = scratch_of_[size_t(i)];
-    const size_t waiting = pending.size();
-    if (!value && scratch >= 0 && stage > kept_in_[size_t(i)]) {
-      value = w_.load_held(scratch, e.dtype, scratch_position(scope, copy), scope.lanes, {});
-    } else if (!value) {
-      for (int32_t operand : e.operands)
-        if (!scope.values[size_t(operand)]) pending.push_back(operand);
-      if (pending.size() > waiting) continue;
-      w_.evaluate(scope, i);
-      if (scratch >= 0)
-        w_.store_held(scratch, e.dtype, scratch_position(scope, copy),
-                      b_.splat(scope.values[size_t(i)], scope.lanes), {});
-    }
-    pending.pop_back();
-  }
-  return scope.values[size_t(root)];
-}
-
-// Row-major over the nesting order, so that an inner vector axis is contiguous; with lanes along an
-// outer axis, the lanes in flight come last.
-Ref RowLowering::scratch_position(const Scope& scope, size_t copy) {
-  Ref position = b_.index(0);
-  std::vector<int64_t> strides(plan_.nesting.size(),
-                               plan_.along_outer() ? int64_t(plan_.lanes) * plan_.copies : 1);
-  for (size_t i = plan_.nesting.size(); i-- > 1;)
-    strides[i - 1] = strides[i] * plan_.space[size_t(plan_.nesting[i])];
-  for (size_t i = 0; i < plan_.nesting.size(); ++i) {
-    const Ref step = w_.integer("scratch stride", plan_.nesting[i], strides[i]);
-    position = b_.add(position, b_.mul(scope.index[size_t(plan_.nesting[i])], step));
-  }
-  return plan_.along_outer() ? b_.add(position, b_.index(int64_t(copy) * plan_.lanes)) : position;
-}
-
-}  // namespace
 
 LoweredKernel lower_rows(const Kernel& kernel, const KernelProgram& program, const Target& target) {
   LoweredKernel out;

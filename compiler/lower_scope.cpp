@@ -53,6 +53,7 @@ int32_t KernelWriter::buffer(int32_t program_buffer) {
     loops::Buffer argument;
     argument.dtype = program_.buffers[size_t(program_buffer)].dtype;
     argument.index = int32_t(out_.buffers.size()) - 1;
+    argument.streamed = streamed_.contains(program_buffer);
     at->second = b_.add_buffer(argument);
   }
   return at->second;

@@ -13,6 +13,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 
 #include "compiler/loops_builder.h"
@@ -83,6 +84,8 @@ class KernelWriter {
   // the scope's own mask goes too.
   loops::Ref scatter_position(Scope& scope, const KernelStore& store, loops::Ref* mask);
 
+  // Stores to this buffer of the program go past the caches. Before the first of them.
+  void stream(int32_t program_buffer) { streamed_.insert(program_buffer); }
   // The kernel's argument for a buffer of the program.
   int32_t buffer(int32_t program_buffer);
   int32_t scratch_buffer(DType dtype, loops::Ref byte_offset);
@@ -120,6 +123,7 @@ class KernelWriter {
   loops::Builder& b_;
   Shape space_;
   int64_t vector_axis_ = -1;
+  std::set<int32_t> streamed_;
 };
 
 // One step of a reduction, scan or scatter, on held values.

@@ -70,7 +70,7 @@ void RowPartials::append_start(int stage, int lanes, std::vector<Ref>& sets) {
 
 std::vector<Ref> RowPartials::starts(int stage, const std::vector<Scope>& rows) {
   std::vector<Ref> out;
-  const size_t sets = plan_.along_inner() ? size_t(plan_.copies) : rows.size();
+  const size_t sets = plan_.along_inner() ? size_t(plan_.copies_in(stage)) : rows.size();
   for (size_t set = 0; set < sets; ++set)
     append_start(stage, plan_.along_inner() ? plan_.lanes : rows[set].lanes, out);
   if (plan_.along_inner() && !plan_.masks && plan_.lanes > 1) append_start(stage, 1, out);
@@ -108,13 +108,13 @@ void RowPartials::finish(int stage, std::vector<Scope>& rows, std::span<const Re
     };
     if (e.kind != Kind::Scan && plan_.along_inner()) {
       std::vector<Partial> sets;
-      for (int set = 0; set < plan_.copies; ++set) sets.push_back(partial(size_t(set)));
+      for (int set = 0; set < plan_.copies_in(stage); ++set) sets.push_back(partial(size_t(set)));
       for (size_t width = 1; width < sets.size(); width *= 2)
         for (size_t k = 0; k + width < sets.size(); k += 2 * width)
           sets[k] = merge(b_, e, sets[k], sets[k + width]);
       Partial result = across_lanes(b_, e, sets[0]);
       if (!plan_.masks && plan_.lanes > 1)
-        result = merge(b_, e, result, partial(size_t(plan_.copies)));
+        result = merge(b_, e, result, partial(size_t(plan_.copies_in(stage))));
       give(rows[0], result);
     } else if (e.kind != Kind::Scan) {
       for (size_t r = 0; r < rows.size(); ++r) give(rows[r], partial(r));

@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <map>
 
+#include "compiler/column_plan.h"
 #include "compiler/lower_scope.h"
+#include "compiler/row_streams.h"
+#include "compiler/stage_needs.h"
 #include "ir/check.h"
 
 namespace cermet::compiler {
@@ -49,6 +52,27 @@ void choose_vector_axis(const Kernel& kernel, const KernelProgram& program, cons
   if (plan.vector_axis >= 0) plan.lanes = int(lanes);
 }
 
+// How many vectors are in flight: cheap stages wait for their partial results and for loops, others
+// fill the processor with one vector.
+void choose_copies(const Kernel& kernel, RowPlan& plan) {
+  const auto copies = [&](int cycles) {
+    return plan.lanes == 1 || needs_order(kernel) ? 1 : cycles <= 12 ? 4 : cycles <= 30 ? 2 : 1;
+  };
+  if (plan.stages == 1) {
+    plan.stage_copies = {1};
+  } else if (plan.along_inner() && !needs_order(kernel)) {
+    for (const std::vector<int32_t>& computed : stage_needs(kernel, plan).computed) {
+      int cycles = 0;
+      for (int32_t i : computed) cycles += cycles_of(kernel.exprs[size_t(i)]);
+      plan.stage_copies.push_back(copies(cycles));
+    }
+    plan.copies = *std::max_element(plan.stage_copies.begin(), plan.stage_copies.end());
+  } else {
+    plan.copies = copies(cycles_of(kernel));
+    plan.stage_copies.assign(size_t(plan.stages), plan.copies);
+  }
+}
+
 // By expression: what computing an element again from its loads costs.
 std::vector<int64_t> cycles_from_loads(const Kernel& kernel) {
   std::vector<int64_t> cycles(kernel.exprs.size(), 0);
@@ -63,7 +87,7 @@ std::vector<int64_t> cycles_from_loads(const Kernel& kernel) {
 
 // Which element expressions are kept: those that a later stage than their first needs and that are
 // expensive, and scans, which exist only while their stage runs. Needs are sets of stages, as bits.
-void plan_scratch(const Kernel& kernel, RowPlan& plan) {
+void plan_scratch(const Kernel& kernel, const Target& target, RowPlan& plan) {
   if (plan.stages == 1) return;
   const size_t n = kernel.exprs.size();
   std::vector<uint64_t> needed(n, 0);
@@ -74,7 +98,9 @@ void plan_scratch(const Kernel& kernel, RowPlan& plan) {
       if (e >= 0) needed[size_t(e)] |= uint64_t(1) << plan.store_stage[s];
   }
   const std::vector<int64_t> cycles = cycles_from_loads(kernel);
-  const int64_t width = plan.along_outer() ? int64_t(plan.lanes) * plan.copies : 1;
+  const int64_t width = plan.block > 0       ? plan.columns
+                        : plan.along_outer() ? int64_t(plan.lanes) * plan.copies
+                                             : 1;
   const int64_t padding = plan.along_inner() ? int64_t(plan.lanes) * plan.copies : 0;
   const int64_t elements = numel(kernel.inner) * width + padding;
   for (size_t i = n; i-- > 0;) {
@@ -87,10 +113,14 @@ void plan_scratch(const Kernel& kernel, RowPlan& plan) {
     if (!e.inner) continue;
     const uint64_t first = needed[i] & -needed[i];
     const bool again = needed[i] != first;
-    const bool keep = e.kind == Kind::Scan || (e.kind == Kind::Map && cycles[i] > expensive_cycles);
+    // Columns that advance together keep what stays near; the rest is computed again.
+    const int64_t bytes = (elements * int64_t(size_of(e.dtype)) + 63) / 64 * 64;
+    const bool near = plan.block == 0 || plan.scratch_bytes + bytes <= target.l2_bytes / 2;
+    const bool keep =
+        e.kind == Kind::Scan || (e.kind == Kind::Map && cycles[i] > expensive_cycles && near);
     if (again && keep) {
       plan.kept.push_back({int32_t(i), __builtin_ctzll(needed[i]), plan.scratch_bytes});
-      plan.scratch_bytes += (elements * int64_t(size_of(e.dtype)) + 63) / 64 * 64;
+      plan.scratch_bytes += bytes;
     }
     if (e.kind == Kind::Scan) continue;
     for (int32_t operand : e.operands) needed[size_t(operand)] |= again && keep ? first : needed[i];
@@ -103,8 +133,6 @@ void plan_range(const Kernel& kernel, int cycles, RowPlan& plan) {
   for (int64_t d = 0; d < plan.outer; ++d)
     if (d != plan.vector_axis) rows *= kernel.outer[size_t(d)];
   int64_t unit_elements = numel(kernel.inner);
-  // Whole vectors, and for maps enough of them to be worth a loop.
-  plan.columns = kernel.inner.empty() ? chunk_elements : int64_t(plan.lanes) * plan.copies;
   if (plan.along_outer()) {
     const int64_t extent = kernel.outer[size_t(plan.vector_axis)];
     plan.chunks = (extent + plan.columns - 1) / plan.columns;
@@ -117,11 +145,11 @@ void plan_range(const Kernel& kernel, int cycles, RowPlan& plan) {
 
 }  // namespace
 
-int64_t RowPlan::steps_below(size_t depth) const {
+int64_t RowPlan::steps_below(int stage, size_t depth) const {
   int64_t steps = 1;
   for (size_t d = depth + 1; d < nesting.size(); ++d) {
     const int64_t extent = space[size_t(nesting[d])];
-    const int64_t width = nesting[d] == vector_axis ? int64_t(lanes) * copies : 1;
+    const int64_t width = nesting[d] == vector_axis ? int64_t(lanes) * copies_in(stage) : 1;
     steps *= std::max<int64_t>(1, extent / width);
   }
   return steps;
@@ -135,15 +163,19 @@ RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Targ
   plan.masks = target.masked_memory;
   choose_vector_axis(kernel, program, target, plan);
   static_cast<RowStages&>(plan) = row_stages(kernel);
-  const int cycles = cycles_of(kernel);
-  if (plan.stages > 1 && !needs_order(kernel))
-    plan.copies = cycles <= 12 ? 4 : cycles <= 30 ? 2 : 1;
-  if (plan.lanes == 1) plan.copies = 1;
+  choose_copies(kernel, plan);
   for (int64_t d = plan.outer; d < int64_t(plan.space.size()); ++d)
     if (d != plan.vector_axis) plan.nesting.push_back(d);
   if (plan.along_inner()) plan.nesting.push_back(plan.vector_axis);
-  plan_scratch(kernel, plan);
-  plan_range(kernel, cycles, plan);
+  choose_columns(kernel, program, target, plan);
+  if (plan.block == 0) {
+    choose_streams(kernel, program, target, plan);
+    // Whole vectors, and for maps enough of them to be worth a loop.
+    plan.columns = kernel.inner.empty() ? chunk_elements : int64_t(plan.lanes) * plan.copies;
+  }
+  plan_scratch(kernel, target, plan);
+  plan_column_scratch(kernel, plan);
+  plan_range(kernel, cycles_of(kernel), plan);
   return plan;
 }
 

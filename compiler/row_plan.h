@@ -26,13 +26,29 @@ struct RowPlan : RowStages {
 
   int64_t vector_axis = -1;  // of the space; -1: none
   int lanes = 1;
-  int copies = 1;      // vectors in flight
-  bool masks = false;  // the end of an axis is one masked step, not a scalar loop
+  int copies = 1;                 // vectors in flight
+  std::vector<int> stage_copies;  // by stage, of an inner vector axis; at most `copies`
+  bool masks = false;             // the end of an axis is one masked step, not a scalar loop
+  bool whole = false;             // the vector axis ends with whole groups of vectors
+  std::vector<int32_t> streamed;  // buffers of the program that are stored past the caches
 
   std::vector<int64_t> nesting;  // inner axes, outermost loop first
 
   std::vector<Kept> kept;
   int64_t scratch_bytes = 0;
+
+  // With lanes along an outer axis and many elements in a row, all columns of a unit advance
+  // together, `block` elements of the innermost axis at a time, so that memory is read along its
+  // rows. Scratch memory then holds what one column's registers would: the partial results of each
+  // stage, and the values of rows that elements use. 0: columns are done one after another.
+  int64_t block = 0;
+  struct RowKept {
+    int32_t expr;
+    int64_t offset;  // in bytes
+  };
+  std::vector<RowKept> row_kept;
+  std::vector<std::vector<int64_t>> totals;    // by stage: offsets of its partial results
+  std::vector<std::vector<int32_t>> row_uses;  // by stage: values of rows that its elements use
 
   int64_t chunks = 1;  // units that share a row, by columns
   int64_t range = 1;   // units in all
@@ -42,7 +58,8 @@ struct RowPlan : RowStages {
   bool along_outer() const { return vector_axis >= 0 && vector_axis < outer; }
 
   // How many elements of the inner axes a lane meets inside of one step of nesting[depth].
-  int64_t steps_below(size_t depth) const;
+  int64_t steps_below(int stage, size_t depth) const;
+  int copies_in(int stage) const { return along_inner() ? stage_copies[size_t(stage)] : copies; }
 };
 
 // For a kernel that lower_rows takes; a Contract in it counts as a sum of products.

@@ -79,6 +79,7 @@ const compiler::Target& Engine::target() {
   } else {
     found = compiler::target(options_.target);
   }
+  if (options_.tiny_caches) found.l1_bytes = 4096, found.l2_bytes = found.l3_bytes = 0;
   std::lock_guard lock(mutex_);
   if (!target_) target_ = std::make_unique<compiler::Target>(std::move(found));
   return *target_;

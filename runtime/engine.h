@@ -35,6 +35,7 @@ namespace cermet::runtime {
 struct EngineOptions {
   int threads = 0;              // 0: CERMET_NUM_THREADS, else the processors this process may use
   std::string target = "host";  // see compiler::target
+  bool tiny_caches = false;     // for tests: small arrays are treated as large ones are
   std::filesystem::path cache_directory = DiskCache::default_directory();  // empty: no disk cache
   int64_t cache_bytes = DiskCache::default_max_bytes;
   Allocator::Options allocator = {};

@@ -217,7 +217,9 @@ Tensor layer_norm(const Tensor& x, int64_t axes, const Tensor& weight, const Ten
     const auto here = [&](const Tensor& t) { return Operand(t, where); };
     const Tensor distance = sub(here(x), here(x.mean(list, true, where)));
     const Tensor variance = square(distance, where).mean(list, true, where);
-    Tensor y = div(here(distance), here(sqrt(add(here(variance), eps), where)));
+    const Tensor deviation = sqrt(add(here(variance), eps), where);
+    // One division for each row; the others are multiplications.
+    Tensor y = mul(here(distance), here(reciprocal(deviation, where)));
     if (weight.defined()) y = mul(here(y), here(weight));
     return bias.defined() ? add(here(y), here(bias)) : y;
   });

@@ -241,7 +241,9 @@ Tensor Tensor::softmax(int64_t dim, SourceLocation where) const {
       const Dims axes = axes_of("softmax", dim, v->shape.size());
       if (v->numel() == 0) return v;
       const ir::Value e = ir::exp(shifted(v, axes));
-      return e / ir::reduce(Combine::Sum, e, axes, true);
+      // One division for each row; the others are multiplications.
+      const ir::Value sum = ir::reduce(Combine::Sum, e, axes, true);
+      return e * (ir::like(sum, 1.0) / sum);
     });
   });
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/IR/MDBuilder.h>
 
 #include <algorithm>
@@ -37,6 +38,12 @@ void Emitter::run() {
   llvm::BasicBlock* body = llvm::BasicBlock::Create(context_, "body", kernel_);
   builder_.SetInsertPoint(body);
   emit_block(0);
+  // Stores past the caches are seen by other threads in order only after a fence.
+  for (const loops::Buffer& b : function_.buffers)
+    if (b.streamed) {
+      builder_.CreateIntrinsic(llvm::Intrinsic::x86_sse_sfence, {}, {});
+      break;
+    }
   builder_.CreateRetVoid();
   // Pointers and stack space were added to the entry as they were met.
   builder_.SetInsertPoint(entry_);

@@ -16,6 +16,8 @@ using loops::Instruction;
 namespace {
 
 constexpr int64_t local_alignment = 64;
+constexpr uint64_t least_streamed = 16;  // bytes: the narrowest store past the caches
+constexpr uint64_t line_bytes = 64;
 constexpr const char* field_names[] = {"buffers", "integers", "scratch", "error", "helpers"};
 
 llvm::Align alignment_of(DType dtype) { return llvm::Align(size_of(dtype)); }
@@ -135,7 +137,16 @@ void Emitter::emit_store(const Instruction& i) {
   llvm::Value* mask = optional(i, 2);
   const auto whole = [&]() -> llvm::Value* {
     llvm::Value* address = element(buffer, operand(i, 0));
-    annotate(builder_.CreateAlignedStore(x, address, alignment_of(i.dtype)), buffer);
+    const uint64_t bytes = i.lanes * size_of(i.dtype);
+    const bool streamed = function_.buffers[size_t(buffer)].streamed && bytes >= least_streamed;
+    const llvm::Align alignment =
+        streamed ? llvm::Align(std::min(bytes, line_bytes)) : alignment_of(i.dtype);
+    llvm::StoreInst* store = builder_.CreateAlignedStore(x, address, alignment);
+    if (streamed)
+      store->setMetadata(
+          llvm::LLVMContext::MD_nontemporal,
+          llvm::MDNode::get(context_, llvm::ConstantAsMetadata::get(builder_.getInt32(1))));
+    annotate(store, buffer);
     return nullptr;
   };
   const auto masked = [&]() -> llvm::Value* {

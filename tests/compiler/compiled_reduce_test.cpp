@@ -277,6 +277,67 @@ TEST_CASE("compiled: row programs over several inner axes keep what is expensive
   }
 }
 
+TEST_CASE("compiled: columns of arrays larger than the caches advance together") {
+  for (DType dtype : {DType::F32, DType::F64, DType::F16})
+    for (const Shape& shape : {Shape{43, 70}, Shape{2, 37, 96}, Shape{3, 5, 19, 33}}) {
+      const Value x = parameter(0, dtype, shape), dy = parameter(1, dtype, shape);
+      Dims axes = {int64_t(shape.size()) - 2};
+      if (shape.size() == 4) axes.insert(axes.begin(), 0);
+      const Value y = softmax(x, axes);
+      std::vector<Value> out = {total(x, axes),
+                                largest(x, axes),
+                                total(dy * y, axes),
+                                y,
+                                y * (dy - total(dy * y, axes)),
+                                normalised(x, axes) * dy + x,
+                                total(erf(x) * normalised(x, axes), axes),
+                                largest(normalised(x, axes), axes) + mean(x * dy, axes),
+                                arg_reduce(Combine::Max, x, axes.back()),
+                                arg_reduce(Combine::Min, dy, axes.back())};
+      INFO(name(dtype) << to_string(shape));
+      check_compiled(
+          graph_over(out),
+          std::vector{numbers_between(dtype, shape, -1, 1, 1),
+                      numbers_between(dtype, shape, -1, 1, 2)},
+          {.relative = 8 * rounded(dtype).relative, .absolute = 16 * rounded(dtype).absolute},
+          targets_with_tiny_caches());
+    }
+  const Shape shape = {50, 67};
+  const Value x = parameter(0, DType::F32, shape), i = parameter(1, DType::I32, shape);
+  const Value some = lt(x, like(x, 0.0));
+  check_compiled(
+      graph_over({reduce(Combine::Max, x, Dims{0}), reduce(Combine::Min, x, Dims{0}),
+                  reduce(Combine::Max, some, Dims{0}), total(i, Dims{0}),
+                  reduce(Combine::Prod, i, Dims{0}), arg_reduce(Combine::Max, x, 0),
+                  where(expand(largest(some, Dims{0}), shape), i, -i)}),
+      std::vector{edge_values(DType::F32, shape, 1), numbers_between(DType::I32, shape, -9, 9, 2)},
+      {.signed_zeros = false}, targets_with_tiny_caches());
+}
+
+TEST_CASE("compiled: results larger than the caches are stored past them") {
+  for (DType dtype : {DType::F32, DType::F64, DType::F16, DType::U8}) {
+    const Shape shape = {5, 192};
+    const Value x = parameter(0, dtype, shape);
+    const Value y = x * x + x;
+    std::vector<Value> out = {y,
+                              eq(x, y),
+                              transpose(y, 0, 1),
+                              concat(std::vector{y, x, y}, 0),
+                              slice(y, 1, 16, 192),
+                              slice(y, 1, 3, 51)};
+    if (is_float(dtype))
+      for (const Dims& axes : {Dims{0}, Dims{1}}) {
+        out.push_back(softmax(x, axes));
+        out.push_back(normalised(x, axes) * y);
+      }
+    INFO(name(dtype));
+    check_compiled(
+        graph_over(out), std::vector{numbers_between(dtype, shape, 0, 2, 1)},
+        {.relative = 8 * rounded(dtype).relative, .absolute = 16 * rounded(dtype).absolute},
+        targets_with_tiny_caches());
+  }
+}
+
 TEST_CASE("compiled: reductions of mixed dtypes in one kernel") {
   const Shape shape = {6, 45};
   const Value a = parameter(0, DType::I8, shape), b = parameter(1, DType::F64, shape);

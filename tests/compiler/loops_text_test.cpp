@@ -26,7 +26,7 @@ namespace {
 constexpr const char* everything = R"(loops 1
 kernel arguments=2 {
   buffer f32 argument 0
-  buffer f16 argument 1 written shared
+  buffer f16 argument 1 written shared streamed
   buffer f32 scratch %1 written
   buffer i64 local 16 written
   %0 = const i64 0
@@ -119,6 +119,7 @@ TEST_CASE("loops text: what differs in meaning differs in text") {
   CHECK(changed([](Function&) {}) == text);
   CHECK(changed([](Function& g) { g.argument_count = 3; }) != text);
   CHECK(changed([](Function& g) { g.buffers[0].restrict_ = false; }) != text);
+  CHECK(changed([](Function& g) { g.buffers[0].streamed = true; }) != text);
   CHECK(changed([](Function& g) { g.buffers[0].index = 1; }) != text);
   CHECK(changed([](Function& g) { g.buffers[0].written = false; }) != text);
   CHECK(changed([](Function& g) { g.buffers[0].dtype = DType::I32; }) != text);

@@ -23,6 +23,7 @@ Texts wrong(const std::string& statements) {
       parse("loops 1\nkernel arguments=1 {\n"
             "buffer f32 argument 0\n"
             "buffer f32 argument 1 written\n"
+            "buffer f32 argument 2 written streamed\n"
             "%a = arg i64 0\n"           // %0
             "%f = load f32 b0 %a\n"      // %1
             "%v = load f32x4 b0 %a\n"    // %2
@@ -80,6 +81,9 @@ TEST_CASE("loops verify: f16 and bf16 are only moved and converted") {
 TEST_CASE("loops verify: memory is reached by positions, masks and dtypes that fit") {
   CHECK(wrong("store f32x4 b1 %a, %v, %m") == Texts());
   CHECK(wrong("store f32x4 b0 %a, %v") == Texts{"%4 store: buffer 0 is declared as never written"});
+  CHECK(wrong("store f32x4 b2 %a, %v") == Texts());
+  CHECK(wrong("%4 = load f32 b2 %a") ==
+        Texts{"%4 load: buffer 2 is streamed, which is never loaded"});
   CHECK(wrong("%4 = load f64 b0 %a") == Texts{"%4 load: is f64, buffer 0 holds f32"});
   CHECK(wrong("%4 = load f32 b0 %f") == Texts{"%4 load: operand 0 is f32, must be i64"});
   CHECK(wrong("%4 = load f32x8 b0 %a, %m") ==

@@ -44,13 +44,28 @@ const std::vector<std::string>& target_names() {
   return names;
 }
 
+namespace {
+constexpr std::string_view tiny_caches = " with tiny caches";
+}
+
+const std::vector<std::string>& targets_with_tiny_caches() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> out;
+    if (!on_gpu())
+      for (const std::string& name : target_names()) out.push_back(name + std::string(tiny_caches));
+    return out;
+  }();
+  return names;
+}
+
 runtime::Engine& engine_for(const std::string& target, int threads) {
   static std::map<std::pair<std::string, int>, std::unique_ptr<runtime::Engine>> engines;
   auto& engine = engines[{target, threads}];
   if (!engine) {
     runtime::EngineOptions options;
     options.threads = threads;
-    options.target = target;
+    options.tiny_caches = target.ends_with(tiny_caches);
+    options.target = target.substr(0, target.find(' '));
     options.cache_directory.clear();
     options.allocator.guard_pages = true;
     engine = std::make_unique<runtime::Engine>(std::move(options));

@@ -17,6 +17,10 @@ namespace cermet::test {
 // "cuda" alone: the first GPU.
 const std::vector<std::string>& target_names();
 
+// The targets of this machine as if their caches held next to nothing, so that small arrays are
+// treated as large ones are; none if on_gpu().
+const std::vector<std::string>& targets_with_tiny_caches();
+
 // One engine for each target and number of threads, without a disk cache. Kept for the whole
 // process, so that kernels that occur again are not compiled again.
 runtime::Engine& engine_for(const std::string& target, int threads = 1);

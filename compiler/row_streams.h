@@ -1,0 +1,16 @@
+#pragma once
+// Which results of a row program are stored past the caches.
+//
+// A store that misses the caches reads the line first, and what is written drives out what will be
+// read. Where a result is larger than the caches keep, and nobody reads it soon, its lines go to
+// memory directly. That needs whole aligned vectors, so it is a class of kernels of its own.
+
+#include "compiler/row_plan.h"
+
+namespace cermet::compiler {
+
+// Sets streamed, and with it whole; may lower the copies, so that whole groups of vectors fit.
+void choose_streams(const Kernel& kernel, const KernelProgram& program, const Target& target,
+                    RowPlan& plan);
+
+}  // namespace cermet::compiler
