@@ -55,6 +55,21 @@ Target target(const std::string& name) {
   return result;
 }
 
+namespace {
+
+// As in the CUDA programming guide, "Technical Specifications per Compute Capability".
+int64_t shared_bytes_of(int compute) {
+  const bool of_servers = compute == 80 || compute == 87;
+  const int64_t kilobytes = compute < 80     ? 64
+                            : of_servers     ? 163
+                            : compute < 90   ? 99
+                            : compute >= 120 ? 99
+                                             : 227;
+  return kilobytes << 10;
+}
+
+}  // namespace
+
 Target cuda_target(int compute) {
   if (compute < least_compute)
     throw Error(fmt::format("target: GPUs before sm_{} are not supported, this is sm_{}",
@@ -64,6 +79,7 @@ Target cuda_target(int compute) {
   result.vector_bytes = 16;  // the widest access of a thread
   result.fma = result.masked_memory = result.f16_conversion = true;
   result.compute = compute;
+  result.shared_bytes = shared_bytes_of(compute);
   return result;
 }
 

@@ -21,6 +21,7 @@ struct Target {
   bool fma = false;             // fused multiply-add instructions
   bool masked_memory = false;   // masked loads and stores of all element sizes (AVX-512 BW, VL)
   bool f16_conversion = false;  // F16C
+  int64_t shared_bytes = 0;     // of a GPU: the most shared memory of a block
   int compute = 0;  // of a GPU: its compute capability times ten, 90 for sm_90; 0: a CPU
   Numerics numerics = {};
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 16 << 20;

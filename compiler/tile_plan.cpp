@@ -7,6 +7,7 @@
 #include "compiler/lower_scope.h"
 #include "compiler/operand_reads.h"
 #include "compiler/row_stages.h"
+#include "ir/check.h"
 
 namespace cermet::compiler {
 namespace {
@@ -42,24 +43,6 @@ constexpr auto fetched_tiles =
 constexpr int64_t copied_stages = 4;
 
 int64_t pieces(int64_t extent, int64_t size) { return (extent + size - 1) / size; }
-
-// The one whose busiest multiprocessor is done first.
-const Tile& choose_tile(const TilePlan& plan) {
-  std::span<const Tile> tiles = tiles4;
-  if (size_of(plan.dtype) == 8) tiles = tiles8;
-  if (plan.tensor) tiles = fetched_tiles;
-  if (plan.async) tiles = copied_tiles;
-  const Tile* best = nullptr;
-  double least = std::numeric_limits<double>::infinity();
-  for (const Tile& t : tiles) {
-    const int64_t blocks =
-        plan.batches * pieces(plan.rows.extent, t.rows) * pieces(plan.columns.extent, t.columns);
-    const double time =
-        double(pieces(blocks, multiprocessors)) * double(t.rows) * double(t.columns) * t.cost;
-    if (time < least) least = time, best = &t;
-  }
-  return *best;
-}
 
 // Along which axis an operand is read, and how many elements at once.
 void choose_reads(const Kernel& kernel, const KernelProgram& program, const TilePlan& plan,
@@ -164,6 +147,39 @@ void place_in_shared(TilePlan& plan) {
   plan.shared_bytes = std::max(end, plan.slab_rows() * plan.slab_line * size);
 }
 
+// The plan with this tile.
+void lay_out(TilePlan& plan, const Tile& tile) {
+  plan.rows.tile = tile.rows, plan.columns.tile = tile.columns;
+  plan.warp_rows = tile.warp_rows, plan.warp_columns = tile.warp_columns;
+  plan.thread_rows = tile.warp_rows / TilePlan::threads_down;
+  plan.thread_columns = tile.warp_columns / TilePlan::threads_across;
+  plan.warps_down = tile.rows / tile.warp_rows;
+  plan.warps_across = tile.columns / tile.warp_columns;
+  place_in_shared(plan);
+}
+
+// With the tile whose busiest multiprocessor is done first, of those that fit into a block's shared
+// memory.
+void choose_tile(TilePlan& plan, int64_t most_shared) {
+  std::span<const Tile> tiles = tiles4;
+  if (size_of(plan.dtype) == 8) tiles = tiles8;
+  if (plan.tensor) tiles = fetched_tiles;
+  if (plan.async) tiles = copied_tiles;
+  TilePlan best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Tile& t : tiles) {
+    TilePlan with = plan;
+    lay_out(with, t);
+    const double time = double(pieces(with.blocks(), multiprocessors)) * double(t.rows) *
+                        double(t.columns) * t.cost;
+    if (time >= least || with.shared_bytes > most_shared) continue;
+    least = time;
+    best = std::move(with);
+  }
+  CERMET_CHECK(best.rows.tile > 1, "no tile fits {} bytes of shared memory", most_shared);
+  plan = std::move(best);
+}
+
 // Whether two blocks of the largest tile fit, which then hide each other's waits. A prologue, an
 // index of several axes, before sm_90 reads of single elements, and from sm_100 on any epilogue
 // need more registers than that leaves: the assembler would spill.
@@ -217,16 +233,9 @@ TilePlan plan_tiles(const Kernel& kernel, const KernelProgram& program, const Ta
   see_through_casts(kernel, plan);
   for (TileSide* side : {&plan.rows, &plan.columns}) choose_reads(kernel, program, plan, *side);
   choose_unit(kernel, program, target, plan);
-  const Tile& tile = choose_tile(plan);
-  plan.rows.tile = tile.rows, plan.columns.tile = tile.columns;
-  plan.warp_rows = tile.warp_rows, plan.warp_columns = tile.warp_columns;
-  plan.thread_rows = tile.warp_rows / TilePlan::threads_down;
-  plan.thread_columns = tile.warp_columns / TilePlan::threads_across;
   plan.chunk = std::min<int64_t>(4, access_bytes / int64_t(size_of(plan.dtype)));
-  plan.warps_down = tile.rows / tile.warp_rows;
-  plan.warps_across = tile.columns / tile.warp_columns;
+  choose_tile(plan, target.shared_bytes);
   choose_epilogue(kernel, program, plan);
-  place_in_shared(plan);
   const bool largest = !plan.tensor && plan.thread_rows * plan.thread_columns == 64;
   if (largest && fits_twice(kernel, target, plan)) plan.resident = 2;
   return plan;

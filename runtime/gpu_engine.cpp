@@ -77,11 +77,28 @@ std::vector<bool> roots_that_can_fail(const Request& request,
   return out;
 }
 
+// What kernels are made for. They count on what every GPU of CUDA has had; of shared memory, on
+// what the card says.
+compiler::Target target_of(const cuda::Device& device) {
+  const cuda::CardFacts& facts = device.facts();
+  constexpr int64_t threads = 1024, blocks = INT32_MAX, shared = 48 << 10;
+  if (facts.threads_per_block < threads || facts.grid[0] < blocks ||
+      facts.shared_bytes_per_block < shared)
+    throw DeviceError(fmt::format(
+        "cuda:{}: {} has {} threads and {} bytes of shared memory for a block and {} blocks for a "
+        "grid; kernels need {}, {} and {}",
+        device.index(), facts.name, facts.threads_per_block, facts.shared_bytes_per_block,
+        facts.grid[0], threads, shared, blocks));
+  compiler::Target target = compiler::cuda_target(facts.compute_capability);
+  target.shared_bytes = facts.shared_bytes_per_block;
+  return target;
+}
+
 }  // namespace
 
 GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
     : device_(device),
-      target_(compiler::cuda_target(device.facts().compute_capability)),
+      target_(target_of(device)),
       ptx_only_(std::getenv("CERMET_CUDA_PTX") != nullptr),
       disk_cache_(options.cache_directory, options.cache_bytes),
       recorder_(device.card()),

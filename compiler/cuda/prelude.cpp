@@ -103,49 +103,37 @@ template <bool Transposed> I vec<unsigned, 4> load_matrix(const void* from) {
                  : "=r"(x.lane[0]), "=r"(x.lane[1]), "=r"(x.lane[2]), "=r"(x.lane[3]) : "r"(at) : "memory");
   return x;
 }
+#define MMA(SHAPE, TYPE) "mma.sync.aligned." SHAPE ".row.col.f32." TYPE "." TYPE ".f32 {%0, %1, %2, %3}, "
+#define SUMS(d) "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
+#define MMA_A4(NAME, SHAPE, TYPE)                                                                      \
+  I vec<float, 4> NAME(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,   \
+                       float c0, float c1, float c2, float c3) {                                       \
+    vec<float, 4> d = {c0, c1, c2, c3};                                                                \
+    asm volatile(MMA(SHAPE, TYPE) "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                      \
+                 : SUMS(d) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));                    \
+    return d;                                                                                          \
+  }
+#if __CUDA_ARCH__ >= 800
+MMA_A4(mma_f16, "m16n8k16", "f16")
+MMA_A4(mma_bf16, "m16n8k16", "bf16")
+MMA_A4(mma_tf32, "m16n8k8", "tf32")
+#else
+I void mma_half(vec<float, 4>& d, unsigned a0, unsigned a1, unsigned b) {
+  asm volatile(MMA("m16n8k8", "f16") "{%4, %5}, {%6}, {%0, %1, %2, %3};" : SUMS(d) : "r"(a0), "r"(a1), "r"(b));
+}
 I vec<float, 4> mma_f16(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,
                         float c0, float c1, float c2, float c3) {
   vec<float, 4> d = {c0, c1, c2, c3};
-#if __CUDA_ARCH__ >= 800
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-               "{%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-#else
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
-               : "r"(a0), "r"(a1), "r"(b0));
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
-               : "r"(a2), "r"(a3), "r"(b1));
+  mma_half(d, a0, a1, b0);
+  mma_half(d, a2, a3, b1);
+  return d;
+}
 #endif
-  return d;
-}
 #if __CUDA_ARCH__ >= 800
-I vec<float, 4> mma_bf16(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,
-                         float c0, float c1, float c2, float c3) {
-  vec<float, 4> d = {c0, c1, c2, c3};
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-               "{%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-  return d;
-}
 I float round_tf32(float x) {
   unsigned y;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
   return __uint_as_float(y);
-}
-I vec<float, 4> mma_tf32(unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1,
-                         float c0, float c1, float c2, float c3) {
-  vec<float, 4> d = {c0, c1, c2, c3};
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-               "{%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(d.lane[0]), "+f"(d.lane[1]), "+f"(d.lane[2]), "+f"(d.lane[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-  return d;
 }
 I void copy_async(void* to, const void* from, bool exists) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"

@@ -1,5 +1,6 @@
 // Kernels at the limits of a GPU: many buffers, many live values, much shared memory.
 
+#include "compiler/cuda/occupancy.h"
 #include "compiler/run_ptx.h"
 #include "ir/build.h"
 #include "support/cuda.h"
@@ -80,5 +81,54 @@ TEST_CASE("cuda limits: a map of many operands and many ops") {
       }
     INFO(name(dtype));
     check_resources(graph_over({y, transpose(y, 0, 1)}), 90);
+  }
+}
+
+TEST_CASE("cuda limits: tiles of products fit into what a block may have of the card") {
+  const Value a = param(0, {4096, 4096}, DType::BF16), b = param(1, {4096, 4096}, DType::BF16);
+  const Graph graph = graph_over({matmul(a, b)});
+  const auto shared = [&](compiler::Target target) {
+    const auto program = compiler::compile(graph, target);
+    REQUIRE(program.launches.size() == 1);
+    return program.launches[0].kernel.scratch_bytes;
+  };
+  for (const int compute : {75, 80, 86, 87, 89, 90, 100, 110, 120})
+    CHECK(compiler::cuda_target(compute).shared_bytes ==
+          compiler::cuda_limits({.number = compute}).block_shared);
+  compiler::Target target = compiler::cuda_target(90);
+  CHECK(shared(target) > 64 << 10);
+  CHECK(shared(compiler::cuda_target(86)) <= 99 << 10);
+  for (const int64_t most : {64 << 10, 48 << 10}) {
+    target.shared_bytes = most;
+    CHECK(shared(target) <= most);
+  }
+}
+
+TEST_CASE("cuda limits: no graph needs more blocks than a grid has") {
+  constexpr int64_t huge = int64_t(1) << 38;  // several times what any GPU has room for
+  const auto f = [](int64_t index, const Shape& shape) { return param(index, shape, DType::F16); };
+  const Value at = param(9, {huge}, DType::I64), line = f(0, {huge});
+  const Value graphs[] = {exp(line) + f(1, {huge}),
+                          transpose(f(0, {huge / 64, 64}), 0, 1) + f(1, {64, huge / 64}),
+                          permute(f(0, {huge / 4096, 64, 64}), Dims{0, 2, 1}) * 2.0,
+                          reduce(Combine::Sum, line, Dims{0}),
+                          reduce(Combine::Sum, f(0, {huge / 2, 2}), Dims{1}),
+                          reduce(Combine::Max, f(0, {2, huge / 2}), Dims{0}),
+                          reduce(Combine::Sum, f(0, {huge / 4096, 4096}), Dims{1}),
+                          gather(line, at, 0),
+                          scatter(Combine::Sum, line, at, f(1, {huge}), 0),
+                          scan(Combine::Sum, f(0, {huge / 64, 64}), 1),
+                          scan(Combine::Sum, f(0, {64, huge / 64}), 0),
+                          matmul(f(0, {huge / 64, 64}), f(1, {64, 64})),
+                          matmul(f(0, {huge / 4096, 64, 64}), f(1, {huge / 4096, 64, 64})),
+                          matmul(f(0, {huge / 1024, 1024}), f(1, {1024, 1})),
+                          matmul(f(0, {huge / 64, 1, 64}), f(1, {huge / 64, 64, 1}))};
+  for (size_t i = 0; i < std::size(graphs); ++i) {
+    INFO("graph " << i);
+    const auto program = compiler::compile(graph_over({graphs[i]}), compiler::cuda_target(90));
+    for (const auto& launch : program.launches) {
+      INFO(launch.kernel.function.name);
+      CHECK(launch.kernel.range <= INT32_MAX);
+    }
   }
 }

@@ -18,7 +18,7 @@ struct Device {
       : ordinal(ordinal), properties(properties), memory(ordinal, memory_bytes, poison) {}
 
   int ordinal;
-  const Properties& properties;
+  const Properties properties;
   DeviceMemory memory;
   std::shared_ptr<Context> primary;  // null while nobody retains it
   int primary_users = 0;

@@ -77,13 +77,26 @@ CUresult frame(const char* name, Needs needs, const std::function<void(Context*)
   }
 }
 
+// What devices of a compute capability have, or less.
+Properties limited(int capability, const std::map<std::string, uint64_t>& limits) {
+  Properties p = *find_properties(capability);
+  const auto lower = [&](const char* name, int& value) {
+    if (const auto at = limits.find(name); at != limits.end()) value = static_cast<int>(at->second);
+  };
+  lower("shared", p.shared_per_block_optin);
+  lower("threads", p.threads_per_block);
+  lower("grid", p.blocks_of_grid);
+  lower("parameters", p.parameter_bytes);
+  return p;
+}
+
 }  // namespace
 
 Driver::Driver(Options settings)
     : options(std::move(settings)), generation(++generations), random(options.seed) {
   int ordinal = 0;
   for (const int capability : options.compute_capabilities) {
-    devices.push_back(std::make_unique<Device>(ordinal++, *find_properties(capability),
+    devices.push_back(std::make_unique<Device>(ordinal++, limited(capability, options.limits),
                                                options.memory_bytes, options.checks.poison));
     const auto& pool = devices.back()->memory.default_pool;
     pool->handle = pools.add(pool);

@@ -70,6 +70,15 @@ void check_target(const ptxsim::Module& program, const Device& device, std::stri
   }
 }
 
+void check_parameters(const ptxsim::Module& program, const Device& device, std::string& log) {
+  const int most = parameter_bytes_of(device.properties, program.ptx_version());
+  for (const ptxsim::Kernel& kernel : program.kernels())
+    if (kernel.parameter_bytes > static_cast<size_t>(most))
+      refuse(CUDA_ERROR_INVALID_PTX, log,
+             fmt::format("ptxas error: the parameters of {} take {} bytes, at most {} are there",
+                         kernel.name, kernel.parameter_bytes, most));
+}
+
 void place_variables(Module& module) {
   DeviceMemory& memory = module.context->device.memory;
   for (const ptxsim::Variable& variable : module.program->variables()) {
@@ -87,7 +96,8 @@ int max_threads(const ptxsim::Kernel& kernel) {
   const auto bound = static_cast<int>(kernel.max_threads.count());
   const auto required = static_cast<int>(kernel.required_threads.count());
   if (required != 0) return required;
-  return bound != 0 ? std::min(bound, max_threads_per_block) : max_threads_per_block;
+  constexpr int most = 1024;
+  return bound != 0 ? std::min(bound, most) : most;
 }
 
 // What ptxas would have to keep to for the launch bounds; a plain kernel is taken to need 32.
@@ -132,9 +142,11 @@ bool within(const ptxsim::Dim3& size, uint32_t x, uint32_t y, uint32_t z) {
 
 void check_shape(const Function& function, const ptxsim::LaunchShape& shape) {
   const ptxsim::Kernel& kernel = *function.kernel;
-  require(within(shape.grid, 2147483647, 65535, 65535));
-  require(within(shape.block, 1024, 1024, 64));
-  require(shape.block.count() <= static_cast<uint64_t>(max_threads_per_block));
+  const Properties& device = function.module->context->device.properties;
+  const auto threads = static_cast<uint32_t>(device.threads_per_block);
+  require(within(shape.grid, static_cast<uint32_t>(device.blocks_of_grid), 65535, 65535));
+  require(within(shape.block, threads, threads, 64));
+  require(shape.block.count() <= threads);
   if (shape.block.count() > static_cast<uint64_t>(max_threads(kernel))) {
     fail(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "more threads than the kernel's launch bounds");
   }
@@ -159,6 +171,7 @@ std::shared_ptr<Module> load_module(const void* image, Context& context, std::st
     refuse(CUDA_ERROR_INVALID_PTX, log, error.what());
   }
   check_target(*module->program, context.device, log);
+  check_parameters(*module->program, context.device, log);
   place_variables(*module);
   module->handle = driver().modules.add(module);
   ++driver().report.counters.module_loads;

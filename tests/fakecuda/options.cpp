@@ -78,6 +78,17 @@ void read_memory(Options& options, std::string_view name, std::string_view value
   options.memory_bytes = number(name, value, 1);
 }
 
+// NAME:NUMBER, several separated by commas.
+void read_limits(Options& options, std::string_view name, std::string_view value) {
+  for (const std::string_view part : split(value, ',')) {
+    const auto fields = split(part, ':');
+    const bool known = fields.size() == 2 && (fields[0] == "shared" || fields[0] == "threads" ||
+                                              fields[0] == "grid" || fields[0] == "parameters");
+    if (!known) refuse(name, value, "some of shared:N, threads:N, grid:N, parameters:N");
+    options.limits[std::string(fields[0])] = number(name, fields[1], 1);
+  }
+}
+
 void read_driver(Options& options, std::string_view name, std::string_view value) {
   options.driver_version = static_cast<int>(number(name, value, 11000));
 }
@@ -136,9 +147,10 @@ struct Variable {
 constexpr Variable variables[] = {
     {"FAKECUDA_SCHEDULE", read_schedule}, {"FAKECUDA_CC", read_capabilities},
     {"FAKECUDA_DEVICES", read_devices},  // after FAKECUDA_CC, whose first value fills up
-    {"FAKECUDA_MEMORY", read_memory},     {"FAKECUDA_DRIVER", read_driver},
-    {"FAKECUDA_BUDGET", read_budget},     {"FAKECUDA_QUIET", read_quiet},
-    {"FAKECUDA_CHECKS", read_checks},     {"FAKECUDA_FAIL", read_failures},
+    {"FAKECUDA_MEMORY", read_memory},     {"FAKECUDA_LIMITS", read_limits},
+    {"FAKECUDA_DRIVER", read_driver},     {"FAKECUDA_BUDGET", read_budget},
+    {"FAKECUDA_QUIET", read_quiet},       {"FAKECUDA_CHECKS", read_checks},
+    {"FAKECUDA_FAIL", read_failures},
 };
 
 }  // namespace

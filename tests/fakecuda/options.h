@@ -32,6 +32,7 @@ struct Options {
   uint64_t seed = 1;
   std::vector<int> compute_capabilities{90};    // one a device
   uint64_t memory_bytes = uint64_t{8} << 30;    // of each device
+  std::map<std::string, uint64_t> limits;       // what devices have less of, by name
   int driver_version = 13090;                   // reads all PTX of CUDA 13
   uint64_t instruction_budget = 4'000'000'000;  // of one launch
   bool quiet = false;                           // violations are counted but not printed

@@ -279,3 +279,33 @@ TEST_CASE("gpu engine: a card that is full is tidied up first, then reported wit
   CHECK_THAT(text, Catch::Matchers::ContainsSubstring("are in use by tensors"));
   CHECK(setup.values(kept->buffer())[9] == 18);
 }
+
+TEST_CASE("gpu engine: cards with little shared memory and few parameters run what others run") {
+  CERMET_NEEDS_NVRTC();
+  CERMET_NEEDS_FAKE_DRIVER();
+  const TestDriver driver({{"FAKECUDA_LIMITS", "shared:48K,parameters:4096"}});
+  CudaSetup setup(*driver);
+  GpuEngine engine(setup.device, without_disk());
+  CHECK(engine.target().shared_bytes == 48 << 10);
+  constexpr int64_t n = 256;
+  const Value x = on_device(setup.array(std::vector<float>(n * n, 0.5f)), {n, n});
+  const Value half = cast(x, DType::F16);
+  std::vector<Value> parts;  // more than parameters have room for
+  for (int64_t k = 0; k < 600; ++k)
+    parts.push_back(on_device(setup.array(std::vector<float>(2, float(k))), {2}));
+  const Value roots[] = {matmul(cermet::ir::barrier(half), half), cermet::ir::concat(parts, 0)};
+  const auto results = engine.realize(roots);
+  const auto product = setup.values<uint16_t>(results[0]->buffer());
+  CHECK(product == std::vector<uint16_t>(n * n, 0x5400));  // 64
+  CHECK(setup.values(results[1]->buffer())[1199] == 599);
+}
+
+TEST_CASE("gpu engine: a card that has less than every GPU had is refused with what it lacks") {
+  CERMET_NEEDS_FAKE_DRIVER();
+  const TestDriver driver({{"FAKECUDA_LIMITS", "threads:512,grid:65535"}});
+  cuda::Device device(*driver, 0);
+  const std::string text = message_of<cermet::DeviceError>([&] { GpuEngine engine(device); });
+  CHECK_THAT(text, Catch::Matchers::StartsWith("cuda:0: Fake H100 80GB HBM3 has 512 threads and "));
+  CHECK_THAT(text,
+             Catch::Matchers::ContainsSubstring("65535 blocks for a grid; kernels need 1024"));
+}
