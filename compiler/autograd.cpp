@@ -39,10 +39,16 @@ void expect_fitting(std::string_view transform, std::string_view what, std::stri
                               type_string(*given[i]), role, type_string(*values[i])));
 }
 
+// Whether forward mode goes through operand 0 of a CustomGradient. Reverse mode never does.
+bool follows_operand(const Node& node) {
+  return node.op == Op::CustomGradient && node.as<ir::CustomGradientAttr>().rule->follows_operand();
+}
+
 // Whether a gradient flows from operand i of the node into the node, whatever its value.
 bool connects(const Node& node, size_t i) {
-  return is_float(node.dtype) && node.op != Op::StopGradient &&
-         (node.op != Op::CustomGradient || i > 0) && is_float(node.operands[i]->dtype);
+  if (node.op == Op::StopGradient || (node.op == Op::Recompute && i > 0)) return false;
+  if (node.op == Op::CustomGradient && i == 0 && !follows_operand(node)) return false;
+  return is_float(node.dtype) && is_float(node.operands[i]->dtype);
 }
 
 // The nodes below the outputs, operands first, with what the transforms note about each.
@@ -182,7 +188,8 @@ std::vector<Value> jvp(std::span<const Value> outputs, std::span<const Value> in
       any |= bool(operands.back());
     }
     if (any) {
-      const Value through = entry.node->op == Op::CustomGradient
+      const Value through = follows_operand(*entry.node) ? operands[0]
+                            : entry.node->op == Op::CustomGradient
                                 ? custom_tangent(*entry.node, operands)
                                 : ir::tangent(Value(entry.node), operands);
       if (through) entry.gradients.push_back(through);

@@ -5,6 +5,7 @@
 #include "compiler/lower_chain.h"
 #include "compiler/memory_plan.h"
 #include "compiler/program.h"
+#include "compiler/rematerialize.h"
 #include "compiler/simplify.h"
 
 namespace cermet::compiler {
@@ -44,6 +45,10 @@ Program compile(const ir::Graph& graph, const Target& target) {
     out.launches.push_back(std::move(launch));
   }
   return out;
+}
+
+int64_t planned_bytes(const ir::Graph& graph, const Target& target) {
+  return needed_bytes(fuse(simplify(graph), target));
 }
 
 }  // namespace cermet::compiler

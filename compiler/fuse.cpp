@@ -5,7 +5,7 @@
 //   plan       which group computes what (fuse_plan.h, fuse_groups.cpp, fuse_join.cpp)
 //   emit       each group as a kernel (fuse_emit.cpp)
 //   tidy       its index space (fuse_space.cpp)
-//   order      and names (kernel_names.cpp)
+//   order      which runs when (kernel_order.cpp), and names (kernel_names.cpp)
 //   chain      kernels that run block by block (chain_kernels.h)
 
 #include "compiler/fuse.h"
@@ -14,20 +14,23 @@
 #include "compiler/fold_batches.h"
 #include "compiler/fuse_emit.h"
 #include "compiler/fuse_prepare.h"
+#include "compiler/rematerialize.h"
 #include "compiler/sort_scatters.h"
 #include "compiler/split_reductions.h"
 #include "compiler/split_scans.h"
 
 namespace cermet::compiler {
 
-KernelProgram fuse(const ir::Graph& graph, const Target& target) {
-  const ir::Graph folded = fold_batches(graph);
-  const ir::Graph parallel = target.compute > 0 ? split_scans(folded) : folded;
-  const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel, target));
-  Plan plan = plan_nodes(prepared);
-  if (target.numerics.fast) plan.once = used_once(prepared, plan);
-  plan_groups(prepared, plan);
-  KernelProgram program;
+namespace {
+
+FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target) {
+  Plan plan = plan_nodes(graph);
+  if (target.numerics.fast) plan.once = used_once(graph, plan);
+  plan_groups(graph, plan);
+  FusedGraph out{graph, {}, std::vector<const ir::Node*>(plan.buffers.size(), nullptr)};
+  for (size_t n = 0; n < plan.nodes.size(); ++n)
+    if (plan.buffer_of[n] >= 0) out.values[size_t(plan.buffer_of[n])] = plan.nodes[n].node;
+  KernelProgram& program = out.program;
   std::vector<int32_t> numbers;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
     if (plan.groups[g].merged_into >= 0) continue;
@@ -36,12 +39,28 @@ KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   }
   program.buffers = std::move(plan.buffers);
   program.refusals = std::move(plan.refusals);
-  order_kernels(program.kernels, numbers, program.buffers.size());
+  order_kernels(program.kernels, numbers, program.buffers);
+  name_kernels(program.kernels);
   if (target.compute > 0)
     sort_scatters(program);
   else
     chain_kernels(program, target);
-  return program;
+  out.values.resize(program.buffers.size(), nullptr);
+  for (const Chain& chain : program.chains)
+    for (int32_t local : chain.locals) out.values[size_t(local)] = nullptr;  // a block at a time
+  return out;
+}
+
+}  // namespace
+
+KernelProgram fuse(const ir::Graph& graph, const Target& target) {
+  const ir::Graph folded = fold_batches(graph);
+  const ir::Graph parallel = target.compute > 0 ? split_scans(folded) : folded;
+  FusedGraph fused = fuse_prepared(prepare_for_fusion(split_reductions(parallel, target)), target);
+  if (target.memory_budget > 0)
+    fused = rematerialize(std::move(fused), target.memory_budget,
+                          [&](const ir::Graph& g) { return fuse_prepared(g, target); });
+  return std::move(fused.program);
 }
 
 }  // namespace cermet::compiler

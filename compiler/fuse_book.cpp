@@ -54,7 +54,7 @@ void PlanBook::add_root(int32_t g, int32_t n, int32_t map, int32_t buffer) {
   group(g).roots.push_back(std::move(root));
 }
 
-void PlanBook::add_use(int32_t n, int32_t g, int32_t map, int32_t consumer) {
+void PlanBook::add_use(int32_t n, int32_t g, int32_t map, int32_t consumer, bool late) {
   if (node(n).numel() == 0 && map >= 0) return;
   Uses& uses = uses_[size_t(n)];
   bool known = false;
@@ -67,7 +67,7 @@ void PlanBook::add_use(int32_t n, int32_t g, int32_t map, int32_t consumer) {
   }
   const bool counted = !known && !constant_like(n);
   group(g).pending += counted;
-  uses.push_back({g, map, consumer, counted});
+  uses.push_back({g, map, consumer, counted, late});
 }
 
 void PlanBook::need_buffer(int32_t n, int32_t g, int32_t consumer) {

@@ -8,9 +8,10 @@ namespace cermet::compiler {
 
 struct Use {
   int32_t group;
-  int32_t map;       // plan.maps, or -1: needs the buffer itself
-  int32_t consumer;  // node, for refusals
-  bool counted;      // in the group's `pending`
+  int32_t map;        // plan.maps, or -1: needs the buffer itself
+  int32_t consumer;   // node, for refusals
+  bool counted;       // in the group's `pending`
+  bool late = false;  // through a Recompute: not before other uses
 };
 using Uses = SmallVector<Use, 2>;
 
@@ -32,7 +33,7 @@ class PlanBook {
   // The group stores the node, whose elements lie at `map`.
   void add_root(int32_t g, int32_t n, int32_t map, int32_t buffer);
 
-  void add_use(int32_t n, int32_t g, int32_t map, int32_t consumer);
+  void add_use(int32_t n, int32_t g, int32_t map, int32_t consumer, bool late = false);
   // The group reads the node at positions that it computes.
   void need_buffer(int32_t n, int32_t g, int32_t consumer);
   // The group loads a buffer that a group of this stage stores.

@@ -143,6 +143,7 @@ class Emitter {
         return add(std::move(e));
       }
       case Op::View: return make_view(n, m);
+      case Op::Recompute: return pull(plan_.nodes[size_t(n)].operands[0], m);
       case Op::Gather: return make_gather(n, m);
       case Op::Reduce:
       case Op::ArgReduce:

@@ -22,9 +22,12 @@ Kernel tidy_space(Draft draft);
 // "row_max_exp_sum_div": the kind of kernel and its first ops, at most 60 characters.
 std::string kernel_name(const Kernel& kernel);
 
-// Orders kernels so that buffers are written before they are read; among those that are ready, the
-// one that was made for the earliest node first. Then numbers equal names.
+// Orders kernels so that buffers are written before they are read, and few temporaries are alive at
+// a time; `numbers` are the nodes that the kernels were made for, which decide otherwise.
 void order_kernels(std::vector<Kernel>& kernels, std::span<const int32_t> numbers,
-                   size_t buffer_count);
+                   std::span<const KernelBuffer> buffers);
+
+// Gives each kernel its name, and equal names numbers.
+void name_kernels(std::span<Kernel> kernels);
 
 }  // namespace cermet::compiler

@@ -69,16 +69,21 @@ class Planner {
       uses.push_back({g, identity, n, false});
     }
     if (op == Op::Constant || op == Op::Iota) return;
+    const int32_t operand = op == Op::Parameter ? -1 : book_.facts(n).operands[0];
+    if (op == Op::Recompute) {
+      for (const Use& use : uses)
+        book_.add_use(operand, plan_.find(use.group), use.map, use.consumer, true);
+      return;
+    }
     merge_siblings(n, uses);
     if (op == Op::Parameter) {
       for (const Use& use : uses) ++book_.group(plan_.find(use.group)).streams;
       return;
     }
-    const int32_t operand = book_.facts(n).operands[0];
     for (const Use& use : uses) {
       const int32_t map =
           book_.add_map(ViewMap::compose(plan_.maps[size_t(use.map)], book_.node(n).view()));
-      book_.add_use(operand, plan_.find(use.group), map, use.consumer);
+      book_.add_use(operand, plan_.find(use.group), map, use.consumer, use.late);
     }
   }
 
@@ -89,9 +94,10 @@ class Planner {
       if (use.map < 0) continue;
       bool merged = false;
       for (const Use& other : kept)
-        if (!merged && (plan_.find(use.group) == plan_.find(other.group) ||
-                        joiner_.merge(plan_.find(other.group), plan_.find(use.group), other.map,
-                                      use.map, book_.node(n).numel())))
+        if (!merged && use.late == other.late &&
+            (plan_.find(use.group) == plan_.find(other.group) ||
+             joiner_.merge(plan_.find(other.group), plan_.find(use.group), other.map, use.map,
+                           book_.node(n).numel())))
           merged = true;
       if (merged) continue;
       if (kept.size() == attempts) kept.erase(kept.begin());
@@ -103,7 +109,7 @@ class Planner {
   std::vector<Site> sites(const Uses& uses) {
     std::vector<Site> out;
     for (const Use& use : uses) {
-      Site site{plan_.find(use.group), use.map, false, use.consumer};
+      Site site{plan_.find(use.group), use.map, false, use.consumer, use.late};
       if (use.map >= 0) {
         const Plan::Place place = plan_.place(site.group, use.map);
         site.map = place.map, site.row = place.row;
@@ -221,7 +227,7 @@ class Planner {
       site.map = joiner_.take_map();
     } else {
       Uses others;
-      for (const Site& s : where) others.push_back({s.group, s.map, s.consumer, false});
+      for (const Site& s : where) others.push_back({s.group, s.map, s.consumer, false, s.late});
       site.group = book_.new_group(n, book_.node(n).shape, others, site.map);
       const std::string refused = joiner_.join(book_.facts(n), site, false);
       CERMET_CHECK(refused.empty(), "{} does not join a group of its own: {}", plan_.describe(n),
@@ -247,6 +253,7 @@ class Planner {
   std::string why_not_joined(int32_t n, const Site& site, const std::vector<Site>& where,
                              bool must_store) {
     if (site.map < 0) return "the consumer reads it at computed positions, from a buffer";
+    if (site.late) return "the consumer computes it again, later";
     int32_t stage = book_.group(site.group).stage;
     bool loaded = must_store;
     for (const Site& other : where) {
@@ -295,10 +302,10 @@ class Planner {
     if (f.node->op == Op::Gather) {
       const auto source = gather_source(*f.node);
       book_.need_buffer(source ? plan_.index.at(source->buffer) : f.operands[0], site.group, n);
-      book_.add_use(f.operands[1], site.group, site.map, n);
+      book_.add_use(f.operands[1], site.group, site.map, n, site.late);
       return;
     }
-    for (int32_t operand : f.operands) book_.add_use(operand, site.group, site.map, n);
+    for (int32_t operand : f.operands) book_.add_use(operand, site.group, site.map, n, site.late);
   }
 
   Plan& plan_;

@@ -12,6 +12,7 @@ struct Site {
   int32_t map;  // in the group's present axes; -1: needs the buffer itself
   bool row;     // the map is over the outer axes
   int32_t consumer;
+  bool late = false;  // Use::late
 };
 
 class Joiner {

@@ -224,8 +224,8 @@ std::optional<GatherSource> gather_source(const ir::Node& gather) {
   const ir::Node* x = gather.operands[0].get();
   const Shape& shape = x->shape;
   ViewMap map = ViewMap::identity(shape);
-  while (x->op == Op::View) {
-    map = ViewMap::compose(map, x->view());
+  while (x->op == Op::View || x->op == Op::Recompute) {
+    if (x->op == Op::View) map = ViewMap::compose(map, x->view());
     x = x->operands[0].get();
   }
   if (!map.single() || map.masked()) return std::nullopt;

@@ -23,7 +23,8 @@ NodeKind kind_of(const ir::Node& node) {
     case Op::Parameter:
     case Op::Constant:
     case Op::Iota:
-    case Op::View: return NodeKind::Free;
+    case Op::View:
+    case Op::Recompute: return NodeKind::Free;
     case Op::Cast:
     case Op::Bitcast:
     case Op::Gather: return NodeKind::Pointwise;
@@ -70,10 +71,11 @@ void follow_frame(const Plan& plan, int32_t index, NodeFacts& facts) {
 
 void estimate(const Plan& plan, NodeFacts& facts) {
   constexpr int enough = 1000;
-  if (facts.node->op == Op::View) {
+  if (facts.node->op == Op::View || facts.node->op == Op::Recompute) {
     const NodeFacts& x = plan.nodes[size_t(facts.operands[0])];
     facts.cycles = x.cycles, facts.reads = x.reads;
-    if (x.node->numel() == facts.node->numel() && !facts.node->view().masked())
+    if (facts.node->op == Op::View && x.node->numel() == facts.node->numel() &&
+        !facts.node->view().masked())
       follow_anchor(x, facts.operands[0], facts);
     return;
   }
@@ -88,7 +90,8 @@ void estimate(const Plan& plan, NodeFacts& facts) {
     if (x.node->numel() == facts.node->numel()) follow_anchor(x, facts.operands[k], facts);
     const int64_t elements = facts.node->numel();
     const ir::Node* source = x.node;
-    while (source->op == Op::View) source = source->operands[0].get();
+    while (source->op == Op::View || source->op == Op::Recompute)
+      source = source->operands[0].get();
     const bool stored = x.epilogue || (source->numel() < elements && x.cycles > 5);
     facts.cycles = std::min(enough, facts.cycles + (stored ? 0 : x.cycles));
     facts.reads = std::min(enough, facts.reads + (stored ? 1 : x.reads));

@@ -28,7 +28,7 @@ inline constexpr int max_group_ops = 128;
 inline constexpr int max_group_buffers = 16;
 
 enum class NodeKind : uint8_t {
-  Free,       // Parameter, Constant, Iota, View: never computed, read where needed
+  Free,       // Parameter, Constant, Iota, View, Recompute: never computed, read where needed
   Pointwise,  // elementwise, Cast, Bitcast, Gather: may be computed more than once
   Once,       // Reduce, ArgReduce, Scan, Dot, Conv
   Written     // Scatter, Concat, ArgSort, Barrier: a buffer filled by groups of its own

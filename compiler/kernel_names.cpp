@@ -1,12 +1,10 @@
-// Names that say what a kernel does, and the order in which kernels run.
+// Names that say what a kernel does.
 
 #include <fmt/format.h>
 
-#include <queue>
 #include <unordered_map>
 
 #include "compiler/fuse_emit.h"
-#include "ir/check.h"
 
 namespace cermet::compiler {
 
@@ -61,45 +59,7 @@ std::string kernel_name(const Kernel& kernel) {
   return name;
 }
 
-void order_kernels(std::vector<Kernel>& kernels, std::span<const int32_t> numbers,
-                   size_t buffer_count) {
-  const size_t count = kernels.size();
-  std::vector<std::vector<int32_t>> writers(buffer_count), scatterers(buffer_count);
-  for (size_t i = 0; i < count; ++i)
-    for (const KernelStore& s : kernels[i].stores)
-      (s.index >= 0 ? scatterers : writers)[size_t(s.buffer)].push_back(int32_t(i));
-  std::vector<std::vector<int32_t>> next(count);
-  std::vector<int32_t> missing(count, 0);
-  const auto after = [&](const std::vector<int32_t>& first, size_t i) {
-    for (int32_t w : first)
-      if (w != int32_t(i)) next[size_t(w)].push_back(int32_t(i)), ++missing[i];
-  };
-  for (size_t i = 0; i < count; ++i) {
-    const auto reads = [&](int32_t buffer) {
-      after(writers[size_t(buffer)], i), after(scatterers[size_t(buffer)], i);
-    };
-    for (const Expr& e : kernels[i].exprs)
-      if (e.buffer >= 0) reads(e.buffer);
-    if (kernels[i].sort_input >= 0) reads(kernels[i].sort_input);
-    for (const KernelStore& s : kernels[i].stores)
-      if (s.index >= 0) after(writers[size_t(s.buffer)], i);
-  }
-  using Entry = std::pair<int32_t, int32_t>;
-  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
-  for (size_t i = 0; i < count; ++i)
-    if (missing[i] == 0) ready.push({numbers[i], int32_t(i)});
-  std::vector<Kernel> ordered;
-  ordered.reserve(count);
-  while (!ready.empty()) {
-    const int32_t i = ready.top().second;
-    ready.pop();
-    ordered.push_back(std::move(kernels[size_t(i)]));
-    for (int32_t n : next[size_t(i)])
-      if (--missing[size_t(n)] == 0) ready.push({numbers[size_t(n)], n});
-  }
-  CERMET_CHECK(ordered.size() == count, "{} of {} kernels wait for each other",
-               count - ordered.size(), count);
-  kernels = std::move(ordered);
+void name_kernels(std::span<Kernel> kernels) {
   std::unordered_map<std::string, int> used;
   for (Kernel& k : kernels) {
     std::string base = kernel_name(k);

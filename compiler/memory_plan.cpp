@@ -81,21 +81,23 @@ MemoryPlan plan_memory(const KernelProgram& program) {
   plan.offsets.assign(program.buffers.size(), 0);
   const int64_t never = -1;
   std::vector<int64_t> first(program.buffers.size(), never), last(program.buffers.size(), never);
+  // The kernels of a chain run block by block: what one of them uses is in use by all.
+  std::vector<std::pair<int64_t, int64_t>> together;
+  for (size_t i = 0; i < program.kernels.size(); ++i) together.emplace_back(int64_t(i), int64_t(i));
+  for (const Chain& c : program.chains)
+    for (int32_t i = c.first; i < c.first + c.count; ++i)
+      together[size_t(i)] = {c.first, c.first + c.count - 1};
   const auto touch = [&](int32_t buffer, int64_t kernel) {
-    if (first[size_t(buffer)] == never) first[size_t(buffer)] = kernel;
-    last[size_t(buffer)] = kernel;
+    const auto [begin, end] = together[size_t(kernel)];
+    if (first[size_t(buffer)] == never) first[size_t(buffer)] = begin;
+    last[size_t(buffer)] = end;
   };
-  // The kernels of a chain take turns, so what any of them uses is alive for all of them.
-  std::vector<int64_t> step(program.kernels.size());
-  for (size_t i = 0; i < step.size(); ++i) step[i] = int64_t(i);
-  for (const Chain& chain : program.chains)
-    for (int32_t k = 0; k < chain.count; ++k) step[size_t(chain.first + k)] = chain.first;
   for (size_t i = 0; i < program.kernels.size(); ++i) {
     const Kernel& k = program.kernels[i];
-    for (const KernelStore& s : k.stores) touch(s.buffer, step[i]);
+    for (const KernelStore& s : k.stores) touch(s.buffer, int64_t(i));
     for (const Expr& e : k.exprs)
-      if (e.buffer >= 0) touch(e.buffer, step[i]);
-    if (k.sort_input >= 0) touch(k.sort_input, step[i]);
+      if (e.buffer >= 0) touch(e.buffer, int64_t(i));
+    if (k.sort_input >= 0) touch(k.sort_input, int64_t(i));
   }
   for (const Chain& chain : program.chains)
     for (int32_t local : chain.locals) first[size_t(local)] = never;  // in scratch memory
@@ -108,12 +110,28 @@ MemoryPlan plan_memory(const KernelProgram& program) {
     ends[size_t(last[b])].push_back(b);
   }
   Arena arena;
+  int64_t alive = 0;
   for (size_t i = 0; i < program.kernels.size(); ++i) {
-    for (size_t b : begins[i]) plan.offsets[b] = arena.allocate(padded_bytes(program.buffers[b]));
-    for (size_t b : ends[i]) arena.free(plan.offsets[b], padded_bytes(program.buffers[b]));
+    for (size_t b : begins[i]) {
+      const int64_t bytes = padded_bytes(program.buffers[b]);
+      plan.offsets[b] = arena.allocate(bytes), alive += bytes;
+    }
+    plan.alive.push_back(alive);
+    for (size_t b : ends[i]) {
+      const int64_t bytes = padded_bytes(program.buffers[b]);
+      arena.free(plan.offsets[b], bytes), alive -= bytes;
+    }
   }
   plan.arena_bytes = arena.size();
   return plan;
+}
+
+int64_t result_bytes(const KernelProgram& program) {
+  int64_t sum = 0;
+  for (const KernelBuffer& b : program.buffers)
+    if (b.kind == KernelBuffer::Kind::Result && __builtin_add_overflow(sum, padded_bytes(b), &sum))
+      throw Error("compile: the results do not fit in 64 bits");
+  return sum;
 }
 
 }  // namespace cermet::compiler

@@ -14,6 +14,7 @@ struct MemoryPlan {
   std::vector<int64_t> offsets;  // bytes from the start of the arena, for each buffer of the
                                  // program; 0 for parameters, results and empty buffers
   int64_t arena_bytes = 0;
+  std::vector<int64_t> alive;  // bytes of the temporaries that each kernel finds or makes
 };
 
 // Places the temporaries in one arena such that no two that are alive at the same time overlap. A
@@ -21,5 +22,8 @@ struct MemoryPlan {
 // from it; the kernels of a chain count as one, and its locals have no place in the arena.
 // Deterministic. Throws Error where the arena would not fit in 64 bits.
 MemoryPlan plan_memory(const KernelProgram& program);
+
+// Of the program's results.
+int64_t result_bytes(const KernelProgram& program);
 
 }  // namespace cermet::compiler

@@ -50,4 +50,7 @@ struct Program {
 // Simplifies, fuses, lowers and plans memory. Pure: no device, thread, file or clock.
 Program compile(const ir::Graph& graph, const Target& target);
 
+// What running that program would take for temporaries and results, without making its code.
+int64_t planned_bytes(const ir::Graph& graph, const Target& target);
+
 }  // namespace cermet::compiler

@@ -26,6 +26,9 @@ using ir::Value;
 // What an operand is.
 bool is_op(const Value& v, Op op) { return v->op == op; }
 bool is_constant(const Value& v) { return v->op == Op::Constant; }
+bool is_given(const Value& v) {
+  return is_constant(v) || is_op(v, Op::Parameter) || is_op(v, Op::Data) || is_op(v, Op::Iota);
+}
 uint64_t constant_of(const Value& v) { return v->as<ir::ConstantAttr>().bits; }
 bool has_bits(const Value& v, uint64_t bits) { return is_constant(v) && constant_of(v) == bits; }
 bool is(const Value& v, double value) { return has_bits(v, ir::element_bits(v->dtype, value)); }
@@ -322,6 +325,8 @@ constexpr auto table = std::to_array<Rule>({
   RULE(Leaf, "leaf(x) => x", true, x),
   RULE(StopGradient, "stop_gradient(x) => x", true, x),
   RULE(CustomGradient, "custom_gradient(x, ...) => x", true, x),
+  RULE(Recompute, "recompute(c, x) => c", is_constant(x), x),
+  RULE(Recompute, "recompute(x, y) => x (y is there from the start)", is_given(y) || (is_op(y, Op::View) && is_given(arg(y))), x),
   RULE(Barrier, "barrier(barrier(x)) => barrier(x)", is_op(x, Op::Barrier), x),
 });
 // clang-format on

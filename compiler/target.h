@@ -1,6 +1,7 @@
 #pragma once
 // Plain facts about the machine that code is made for: a CPU, or a GPU where `compute` is set.
 
+#include <cstdint>
 #include <string>
 
 namespace cermet::compiler {
@@ -24,6 +25,7 @@ struct Target {
   int64_t shared_bytes = 0;     // of a GPU: the most shared memory of a block
   int compute = 0;  // of a GPU: its compute capability times ten, 90 for sm_90; 0: a CPU
   Numerics numerics = {};
+  int64_t memory_budget = 0;  // bytes that a program may take for temporaries and results; 0: any
   int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10, l3_bytes = 16 << 20;
 
   friend bool operator==(const Target&, const Target&) = default;

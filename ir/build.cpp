@@ -338,6 +338,7 @@ Value custom_gradient(const Value& result, std::span<const Value> inputs,
   return make(Op::CustomGradient, std::move(operands), CustomGradientAttr{std::move(rule)});
 }
 Value barrier(const Value& x) { return make(Op::Barrier, {x}); }
+Value recompute(const Value& x, const Value& after) { return make(Op::Recompute, {x, after}); }
 
 Value sum_to(const Value& x, const Shape& shape) {
   if (x->shape == shape) return x;

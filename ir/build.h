@@ -90,6 +90,8 @@ Value stop_gradient(const Value& x);
 Value custom_gradient(const Value& result, std::span<const Value> inputs,
                       std::shared_ptr<const GradientRule> rule);
 Value barrier(const Value& x);
+// x, for what is to be computed again once `after` is there.
+Value recompute(const Value& x, const Value& after);
 
 // Sums over the axes in which `x` was broadcast, so that the result has `shape`: the transpose of
 // expand.

@@ -171,6 +171,7 @@ Grads adjoints(const Value& y, const Value& dy) {
     case Op::StopGradient: return Grads(1);
     case Op::Leaf: return {dy};
     case Op::Barrier: return {barrier(dy)};
+    case Op::Recompute: return {dy, Value()};
     case Op::CustomGradient: return custom_adjoints(y, dy);
   }
   __builtin_unreachable();
@@ -203,7 +204,8 @@ Value tangent(const Value& y, std::span<const Value> t) {
     case Op::Gather: return gather(t[0], x[1], node.as<AxisAttr>().axis);
     case Op::Scatter: return scatter_tangent(y, t);
     case Op::Concat: return concat_tangent(y, t);
-    case Op::Leaf: return t[0];
+    case Op::Leaf:
+    case Op::Recompute: return t[0];
     case Op::Barrier: return barrier(t[0]);
     case Op::CustomGradient:
       CERMET_CHECK(false, "the caller transposes the rule of a custom gradient");

@@ -260,6 +260,9 @@ Type infer(Op op, std::span<const Value> operands, const Attr& attr, std::option
       return same(1);
     case Op::StopGradient:
     case Op::Barrier: return same(1);
+    case Op::Recompute:
+      expect_count(op, operands, 2);
+      return {operands[0]->dtype, operands[0]->shape};
     case Op::CustomGradient:
       if (operands.empty()) fail(op, "expects at least one operand");
       expect<CustomGradientAttr>(op, attr);

@@ -123,7 +123,8 @@ Array compute(const Node& node, std::span<const Array> x, std::span<const HostAr
     case Op::Leaf:
     case Op::StopGradient:
     case Op::CustomGradient:
-    case Op::Barrier: return x[0];
+    case Op::Barrier:
+    case Op::Recompute: return x[0];
   }
   CERMET_CHECK(false, "{} has no interpretation", name(node.op));
   return nullptr;

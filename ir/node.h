@@ -72,6 +72,9 @@ class GradientRule {
   virtual ~GradientRule() = default;
   virtual std::vector<Value> operands_adjoints(std::span<const Value> operands, const Value& result,
                                                const Value& adjoint) const = 0;
+  // Whether it gives what the derivative of the result itself would give, so that forward mode can
+  // follow the result.
+  virtual bool follows_operand() const { return false; }
 };
 
 // Whom the gradient of a Leaf belongs to. The runtime derives from it; its address is the

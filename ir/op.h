@@ -40,6 +40,8 @@ namespace cermet::ir {
 //   CustomGradient  identity of operand 0, whose adjoint goes to the other operands through a rule
 //                   of the user
 //   Barrier         identity that fusion does not cross
+//   Recompute       identity of operand 0. What is computed from it is not shared with what is
+//                   computed from operand 0 itself, and is left until operand 1 is there
 // clang-format on
 #define CERMET_STRUCTURAL_OPS(X)     \
   X(Parameter, parameter)            \
@@ -61,7 +63,8 @@ namespace cermet::ir {
   X(Leaf, leaf)                      \
   X(StopGradient, stop_gradient)     \
   X(CustomGradient, custom_gradient) \
-  X(Barrier, barrier)
+  X(Barrier, barrier)                \
+  X(Recompute, recompute)
 
 enum class Op : uint8_t {
 #define X(Enum, name) Enum,

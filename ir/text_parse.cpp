@@ -223,7 +223,8 @@ class Parser : private Scanner {
       case Op::Bitcast:
       case Op::Dot:
       case Op::StopGradient:
-      case Op::Barrier: return {};
+      case Op::Barrier:
+      case Op::Recompute: return {};
       case Op::View: return ViewAttr{std::make_shared<const ViewMap>(from.levels(declared.shape))};
       case Op::Reduce: return ReduceAttr{combine, from.list("axes")};
       case Op::ArgReduce:

@@ -29,7 +29,7 @@ struct AttrFault {
 
 bool has_attributes(Op op) {
   return !is_elementwise(op) && op != Op::Iota && op != Op::Cast && op != Op::Bitcast &&
-         op != Op::Dot && op != Op::StopGradient && op != Op::Barrier;
+         op != Op::Dot && op != Op::StopGradient && op != Op::Barrier && op != Op::Recompute;
 }
 
 class Verifier {

@@ -7,6 +7,7 @@
 #include "runtime/deferred_copy.h"
 #include "runtime/engine.h"
 #include "runtime/gpu_engine.h"
+#include "runtime/memory_budget.h"
 #include "runtime/numerics.h"
 #include "runtime/open_runs.h"
 #include "runtime/storage.h"
@@ -23,12 +24,13 @@ namespace {
 std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
                                                            std::span<const ir::Value> roots,
                                                            compiler::Numerics numerics) {
+  const int64_t budget = current_memory_budget();
   std::vector<std::shared_ptr<const ir::Storage>> out;
   if (place <= 0) {
-    for (auto& storage : default_engine().realize(roots, numerics))
+    for (auto& storage : default_engine().realize(roots, numerics, budget))
       out.push_back(std::move(storage));
   } else {
-    for (auto& storage : gpu_engine(place - 1).realize(roots, numerics))
+    for (auto& storage : gpu_engine(place - 1).realize(roots, numerics, budget))
       out.push_back(std::move(storage));
   }
   return out;
@@ -100,6 +102,14 @@ bool is_deferred(const ir::Node& node) {
          dynamic_cast<const DeferredCopy*>(node.as<ir::DataAttr>().storage.get()) != nullptr;
 }
 
+// Which of the roots are computed at each place.
+std::map<int, std::vector<size_t>> by_place(std::span<const ir::Value> roots) {
+  std::map<int, std::vector<size_t>> out;
+  for (size_t i = 0; i < roots.size(); ++i)
+    if (!is_deferred(*roots[i])) out[std::max<int>(0, roots[i]->place)].push_back(i);
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {
@@ -109,20 +119,31 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots,
                                                                compiler::Numerics numerics) {
   resolve_below(roots);
-  std::map<int, std::vector<size_t>> by_place;
   std::vector<std::shared_ptr<const ir::Storage>> out(roots.size());
   for (size_t i = 0; i < roots.size(); ++i)
-    if (is_deferred(*roots[i]))
-      out[i] = known_elements(*roots[i]);
-    else
-      by_place[std::max<int>(0, roots[i]->place)].push_back(i);
-  for (const auto& [place, which] : by_place) {
+    if (is_deferred(*roots[i])) out[i] = known_elements(*roots[i]);
+  for (const auto& [place, which] : by_place(roots)) {
     std::vector<ir::Value> here;
     for (size_t i : which) here.push_back(roots[i]);
     auto results = realize_at(place, here, numerics);
     for (size_t k = 0; k < which.size(); ++k) out[which[k]] = std::move(results[k]);
   }
   return out;
+}
+
+int64_t planned_bytes(std::span<const ir::Value> roots) {
+  int64_t bytes = 0;
+  for (const auto& [place, which] : by_place(roots)) {
+    std::vector<ir::Value> here;
+    for (size_t i : which) here.push_back(roots[i]);
+    const Request request = make_request(here);
+    compiler::Target target =
+        place == 0 ? default_engine().target() : gpu_engine(place - 1).target();
+    target.numerics = current_numerics();
+    target.memory_budget = current_memory_budget();
+    bytes += compiler::planned_bytes(make_graph(request), target);
+  }
+  return bytes;
 }
 
 std::vector<std::shared_ptr<const ir::Storage>> realize_now(std::span<const ir::Value> roots,

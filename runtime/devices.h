@@ -31,6 +31,9 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots,
                                                                compiler::Numerics numerics);
 
+// What realize_values would take for temporaries and results.
+int64_t planned_bytes(std::span<const ir::Value> roots);
+
 // The outcome of what computed the elements, if it is not known to be good (runtime/open_runs.h).
 std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements);
 // Waits until it is known. Returns whether it is good.

@@ -150,6 +150,7 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
   const ir::Graph graph = make_graph(request);
   compiler::Target target = this->target();
   target.numerics = request.numerics;
+  target.memory_budget = request.memory_budget;
   if (!dump_stages_.empty()) dump(dump_stages_, graph, target);
   plan->program = compiler::compile(graph, target);
   for (const compiler::Program::Launch& launch : plan->program.launches)
@@ -166,8 +167,9 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
 }
 
 std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<const ir::Value> roots,
-                                                                  compiler::Numerics numerics) {
-  const Request request = make_request(roots, numerics);
+                                                                  compiler::Numerics numerics,
+                                                                  int64_t memory_budget) {
+  const Request request = make_request(roots, numerics, memory_budget);
   const auto plan = plan_for(request);
   const compiler::Program& program = plan->program;
 

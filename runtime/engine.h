@@ -52,7 +52,8 @@ class Engine {
   // Nodes without borrowed memory below them remember their value. Throws Error for what a kernel
   // reports (an index out of range), DeviceError when memory or the compiler fails.
   std::vector<std::shared_ptr<const BufferStorage>> realize(std::span<const ir::Value> roots,
-                                                            compiler::Numerics numerics = {});
+                                                            compiler::Numerics numerics = {},
+                                                            int64_t memory_budget = 0);
 
   Allocator& allocator() { return allocator_; }
   ThreadPool& threads() { return threads_; }

@@ -124,6 +124,7 @@ std::shared_ptr<const GpuPlan> GpuEngine::plan_for(const Request& request) {
   }
   compiler::Target target = target_;
   target.numerics = request.numerics;
+  target.memory_budget = request.memory_budget;
   compiler::Program program = compiler::compile(make_graph(request), target);
   std::vector<cuda::Function> kernels = kernels_for(program);
   auto plan =
@@ -290,13 +291,14 @@ GpuEngine::Memory GpuEngine::memory_for(
 }
 
 std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
-    std::span<const ir::Value> roots, compiler::Numerics numerics) {
+    std::span<const ir::Value> roots, compiler::Numerics numerics, int64_t memory_budget) {
   refuse_capture();
-  const Request request = make_request(roots, numerics);
+  const Request request = make_request(roots, numerics, memory_budget);
   const auto plan = plan_for(request);
   const std::vector<std::shared_ptr<const ir::Storage>> inputs = storages_of(request);
   for (size_t i = 0; i < inputs.size(); ++i)  // another thread found that it failed: what now?
-    if (!inputs[i] && request.inputs[i]->op != ir::Op::Constant) return realize(roots, numerics);
+    if (!inputs[i] && request.inputs[i]->op != ir::Op::Constant)
+      return realize(roots, numerics, memory_budget);
   std::vector<std::shared_ptr<Outcome>> earlier = open_outcomes(inputs);
 
   const cuda::Card::Current current(*device_.card());

@@ -51,7 +51,8 @@ class GpuEngine {
   // at once and Error thrown here. Throws Error for elements that are known to have failed,
   // DeviceError when memory, NVRTC or the driver fails.
   std::vector<std::shared_ptr<const DeviceStorage>> realize(std::span<const ir::Value> roots,
-                                                            compiler::Numerics numerics = {});
+                                                            compiler::Numerics numerics = {},
+                                                            int64_t memory_budget = 0);
 
   // The elements of a storage of the host, copied to the device.
   std::shared_ptr<const DeviceStorage> upload(const ir::Storage& storage, size_t bytes);

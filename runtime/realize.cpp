@@ -104,6 +104,20 @@ void realize_states(std::span<const std::shared_ptr<TensorState>> states,
   for (const auto& cell : work.updates()) cell->withhold();
 }
 
+std::vector<ir::Value> pending_values(std::span<const std::shared_ptr<TensorState>> states) {
+  std::vector<ir::Value> roots;
+  std::unordered_set<const Cell*> seen;
+  for (const auto& state : states) {
+    if (!seen.insert(state->cell().get()).second || state->cell()->elements()) continue;
+    ir::Value value = state->cell()->value();
+    if (!known_elements(*value)) roots.push_back(std::move(value));
+  }
+  if (roots.empty()) return roots;
+  for (auto& [cell, value] : pending_updates().sharing_with(roots))
+    if (!known_elements(*value)) roots.push_back(std::move(value));
+  return roots;
+}
+
 std::shared_ptr<const ir::Storage> sound_elements(const Tensor& tensor,
                                                   const SourceLocation& where) {
   const std::shared_ptr<Cell> cell = tensor.state(where)->cell();

@@ -142,11 +142,14 @@ class RequestWalk {
 }  // namespace
 
 // The number of roots comes first, so that no node can be read as more roots.
-Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics) {
+Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics,
+                     int64_t memory_budget) {
   Request request;
   request.numerics = numerics;
+  request.memory_budget = memory_budget;
   Writer out(request.signature);
   out.number(int64_t(numerics.fast) | int64_t(numerics.tf32) << 1);
+  out.number(memory_budget);
   out.number(int64_t(roots.size()));
   RequestWalk walk(request);
   for (const ir::Value& root : roots) walk.root(root);

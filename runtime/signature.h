@@ -18,7 +18,8 @@ namespace cermet::runtime {
 // compute nodes of it meanwhile: what was pending at the walk is pending in the plan.
 struct Request {
   std::string signature;        // compared byte for byte
-  compiler::Numerics numerics;  // the signature has them too
+  compiler::Numerics numerics;  // the signature has this and the next, too
+  int64_t memory_budget = 0;    // compiler::Target::memory_budget
   // By slot: a Data node, a node with a computed value, or a Constant (a scalar).
   std::vector<ir::Value> inputs;
   // What the roots need, operands before users, down to the inputs. The roots keep it alive.
@@ -34,7 +35,8 @@ bool is_input(const ir::Node& node);
 bool passes_through(ir::Op op);
 
 // What the roots need, down to buffers that exist.
-Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics = {});
+Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics = {},
+                     int64_t memory_budget = 0);
 
 // The same as a graph: slot i of the request is parameter i; a scalar is a parameter of rank 0.
 ir::Graph make_graph(const Request& request);

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "compiler/autograd.h"
+#include "compiler/checkpoint.h"
 #include "ir/graph.h"
 #include "runtime/api.h"
 #include "runtime/deferred_copy.h"
@@ -329,6 +330,17 @@ std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> i
     return std::pair{
         y, make_tensor(tangent ? tangent : placed(ir::zeros_like(output), device_of(*output)))};
   });
+}
+
+Tensor checkpoint(const TensorFunction& f, std::span<const Tensor> inputs, SourceLocation where) {
+  return transformed("checkpoint", where, [&] {
+    const std::vector<ir::Value> values = values_of(inputs);
+    return make_tensor(compiler::checkpoint(value_of(f(inputs)), values));
+  });
+}
+Tensor checkpoint(const TensorFunction& f, std::initializer_list<Tensor> inputs,
+                  SourceLocation where) {
+  return checkpoint(f, std::span(inputs.begin(), inputs.size()), where);
 }
 
 Tensor stop_gradient(const Tensor& x, SourceLocation where) {

@@ -170,6 +170,8 @@ bool& grad_mode();
 // share a computation with them. `where` is the user's call.
 void realize_states(std::span<const std::shared_ptr<TensorState>> states,
                     const SourceLocation& where);
+// What realize_states would compute.
+std::vector<ir::Value> pending_values(std::span<const std::shared_ptr<TensorState>> states);
 // The elements of a tensor's cell, which it realizes; on a GPU, waits until they are known to be
 // right. Throws Error if they are not.
 std::shared_ptr<const ir::Storage> sound_elements(const Tensor& tensor,

@@ -36,6 +36,7 @@ struct Options {
   bool grad = false;
   bool why = false;
   compiler::Numerics numerics;
+  int64_t memory_budget = 0;
 };
 
 // The graph with more results: the gradients of the sum of all its float results, with respect to
@@ -91,6 +92,7 @@ int dump(const Options& options) {
     compiler::Target target =
         stage.needs_target ? compiler::target(options.target) : compiler::Target();
     target.numerics = options.numerics;
+    target.memory_budget = options.memory_budget;
     if (options.stages.size() > 1) fmt::print("# stage: {}\n", name);
     fmt::print("{}", stage.text(graph, target, options.why));
   }
@@ -122,6 +124,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--fast", options.numerics.fast,
                "Let results differ from strict arithmetic's by a few roundings, for speed");
+  app.add_option("--memory-budget", options.memory_budget,
+                 "Bytes for temporaries and results: compute values again rather than exceed them")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--tf32", options.numerics.tf32,
                "Multiply matrices of f32 as tf32 on GPUs from sm_80 on");
   try {

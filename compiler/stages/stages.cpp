@@ -16,6 +16,7 @@
 #include "compiler/kernels_verify.h"
 #include "compiler/llvm_module.h"
 #include "compiler/loops_text.h"
+#include "compiler/memory_plan.h"
 #include "compiler/program.h"
 #include "compiler/simplify.h"
 #include "ir/text.h"
@@ -41,6 +42,18 @@ std::string kernels_text(const ir::Graph& graph, const Target& target, bool why)
     for (const Refusal& refusal : program.refusals)
       text += fmt::format("# not fused: {}\n#   into {}\n#   {}\n", refusal.producer,
                           refusal.consumer, refusal.reason);
+  return text;
+}
+
+// What each kernel finds or makes in memory, and what comes of it.
+std::string memory_text(const ir::Graph& graph, const Target& target, bool) {
+  const KernelProgram program = fuse(simplify(graph), target);
+  const MemoryPlan plan = plan_memory(program);
+  std::string text;
+  for (size_t k = 0; k < program.kernels.size(); ++k)
+    text += fmt::format("{:>16}  {}\n", plan.alive[k], program.kernels[k].name);
+  text += fmt::format("{:>16}  bytes for temporaries\n{:>16}  bytes for results\n",
+                      plan.arena_bytes, result_bytes(program));
   return text;
 }
 
@@ -138,6 +151,7 @@ constexpr Stage table[] = {
     {"graph", "the graph as it was given", false, graph_text},
     {"simplified", "after the safe rewrites", false, simplified_text},
     {"kernels", "the fused kernels and their buffers", true, kernels_text},
+    {"memory", "bytes of temporaries alive at each kernel", true, memory_text},
     {"loops", "each kernel as loops over vectors", true, loops_text},
     {"cuda", "each kernel as CUDA C, for GPUs", true, cuda_text},
     {"ptx", "each kernel as NVRTC's PTX", true, ptx_text},

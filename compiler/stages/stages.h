@@ -19,7 +19,7 @@ struct Stage {
   std::string (*text)(const ir::Graph& graph, const Target& target, bool why);
 };
 
-// In the order of the pipeline: graph, simplified, kernels, loops, cuda, ptx, resources,
+// In the order of the pipeline: graph, simplified, kernels, memory, loops, cuda, ptx, resources,
 // llvm, asm.
 std::span<const Stage> stages();
 

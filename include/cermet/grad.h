@@ -43,6 +43,13 @@ std::pair<Tensor, std::vector<Tensor>> vjp(const TensorFunction& f, std::span<co
 std::pair<Tensor, Tensor> jvp(const TensorFunction& f, std::span<const Tensor> inputs,
                               std::span<const Tensor> tangents, CERMET_HERE);
 
+// f(inputs), for whose gradient everything between the inputs and the result is computed again once
+// the result's adjoint is known, instead of being kept until then: less memory for more work, as
+// torch.utils.checkpoint. Gradients flow to the inputs and to leaves that f uses besides; random
+// numbers are the same in both computations. f is called once.
+Tensor checkpoint(const TensorFunction& f, std::span<const Tensor> inputs, CERMET_HERE);
+Tensor checkpoint(const TensorFunction& f, std::initializer_list<Tensor> inputs, CERMET_HERE);
+
 // x, as a constant for gradients.
 Tensor stop_gradient(const Tensor& x, CERMET_HERE);
 

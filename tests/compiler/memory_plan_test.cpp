@@ -77,6 +77,16 @@ TEST_CASE("memory plan: a chain needs two buffers") {
   check_plan(program, plan);
 }
 
+TEST_CASE("memory plan: kernels that run block by block share no memory") {
+  KernelProgram program = program_of({16, 16, 16, 16, 16}, {{}, {0}, {1}, {2}, {3}});
+  program.chains.push_back(
+      {.first = 1, .count = 2, .rows = 8, .group = 8, .step = 2, .locals = {1}});
+  const MemoryPlan plan = plan_memory(program);
+  CHECK(plan.offsets[0] != plan.offsets[2]);  // blocks of 1 still read 0 when blocks of 2 write
+  CHECK(plan.offsets[3] == plan.offsets[0]);
+  CHECK(plan.alive == std::vector<int64_t>{64, 128, 128, 128, 128});
+}
+
 TEST_CASE("memory plan: the smallest gap that is large enough is taken") {
   // 0 and 2 die (gaps of 256 and 128 bytes, kept apart by 1); 4 fits the second.
   const KernelProgram program =

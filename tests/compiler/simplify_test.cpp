@@ -310,6 +310,10 @@ std::vector<Example> examples() {
              ": f32[24]\nreturn %2\n}")
            .results[0],
        y},
+      {"recompute(c, x) => c", recompute(k(x, 2), exp(x)), k(x, 2)},
+      {"recompute(x, y) => x (y is there from the start)", recompute(x, y), x},
+      {"recompute(x, y) => x (y is there from the start)",
+       recompute(x, expand(y, Shape{2, extent})), x},
       {"barrier(barrier(x)) => barrier(x)", barrier(barrier(x)), barrier(x)},
   };
 }

@@ -71,6 +71,7 @@ Graph rich_graph() {
   add(argsort(x, 1, true));
   add(argsort(x, 1));
   add(barrier(x));
+  add(recompute(x, barrier(x)));
   add(make(Op::StopGradient, {x}));
   add(reshape(transpose(x, 0, 1), Shape{6}));
   add(pad(x, 1, 2, 1));
