@@ -23,7 +23,7 @@ namespace cermet::compiler {
 
 namespace {
 
-FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target) {
+FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chains) {
   Plan plan = plan_nodes(graph);
   if (target.numerics.fast) plan.once = used_once(graph, plan);
   plan_groups(graph, plan);
@@ -43,7 +43,7 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target) {
   name_kernels(program.kernels);
   if (target.compute > 0)
     sort_scatters(program);
-  else
+  else if (chains)
     chain_kernels(program, target);
   out.values.resize(program.buffers.size(), nullptr);
   for (const Chain& chain : program.chains)
@@ -56,11 +56,16 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target) {
 KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   const ir::Graph folded = fold_batches(graph);
   const ir::Graph parallel = target.compute > 0 ? split_scans(folded) : folded;
-  FusedGraph fused = fuse_prepared(prepare_for_fusion(split_reductions(parallel, target)), target);
-  if (target.memory_budget > 0)
-    fused = rematerialize(std::move(fused), target.memory_budget,
-                          [&](const ir::Graph& g) { return fuse_prepared(g, target); });
-  return std::move(fused.program);
+  const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel, target));
+  if (target.memory_budget == 0) return fuse_prepared(prepared, target, true).program;
+  // What the kernels of a chain share stays until the whole chain has run.
+  const auto fuse_small = [&](const ir::Graph& g) {
+    FusedGraph chained = fuse_prepared(g, target, true);
+    if (needed_bytes(chained.program) <= target.memory_budget) return chained;
+    FusedGraph apart = fuse_prepared(g, target, false);
+    return needed_bytes(apart.program) < needed_bytes(chained.program) ? apart : chained;
+  };
+  return rematerialize(fuse_small(prepared), target.memory_budget, fuse_small).program;
 }
 
 }  // namespace cermet::compiler

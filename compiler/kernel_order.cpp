@@ -1,5 +1,5 @@
-// The order in which kernels run: a list schedule. What could run next and sets at least as many
-// bytes of temporaries free as it takes runs at once; else the order of the graph decides. So the
+// The order in which kernels run: a list schedule. What could run next and sets more bytes of
+// temporaries free than it takes runs at once; else the order of the graph decides. So the
 // gradient of a weight is computed as soon as its operands are there, and they can go; what is to
 // be computed again stays behind what it is needed after (ir::Op::Recompute).
 
@@ -56,12 +56,12 @@ class Schedule {
     size_t left = 0;             // of those
   };
   struct Entry {
-    bool grows;  // takes more bytes than it sets free
+    bool waits;  // it does not set more bytes free than it takes
     int32_t number, kernel;
     auto operator<=>(const Entry&) const = default;
   };
 
-  Entry entry(int32_t k) const { return {gain_[size_t(k)] < 0, numbers_[size_t(k)], k}; }
+  Entry entry(int32_t k) const { return {gain_[size_t(k)] <= 0, numbers_[size_t(k)], k}; }
 
   void add_dependences(std::span<const Kernel> kernels) {
     std::vector<std::vector<int32_t>> writers(buffers_.size()), scatterers(buffers_.size());

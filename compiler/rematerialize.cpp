@@ -62,15 +62,18 @@ struct Lifetimes {
   }
 };
 
-// By how much a program exceeds its budget, over all kernels. What makes it smaller helps, even if
-// another kernel is as bad as the worst was.
-double excess(const FusedGraph& fused, double budget) {
-  const MemoryPlan plan = plan_memory(fused.program);
-  const double room = budget - double(result_bytes(fused.program));
-  double sum = std::max(0.0, double(plan.arena_bytes) - room);
-  for (int64_t alive : plan.alive) sum += std::max(0.0, double(alive) - room);
-  return sum;
-}
+// What a step must make smaller in one respect: the bytes that the program needs, or by how much
+// its kernels exceed the budget, all together, since the fullest may be several.
+struct Need {
+  int64_t bytes;
+  double excess = 0;
+
+  Need(const FusedGraph& fused, int64_t budget) : bytes(needed_bytes(fused.program)) {
+    const double room = double(budget) - double(result_bytes(fused.program));
+    for (int64_t alive : plan_memory(fused.program).alive)
+      excess += std::max(0.0, double(alive) - room);
+  }
+};
 
 // The effort and work of one node of a copy, or nullopt if it cannot be repeated.
 std::optional<std::pair<Effort, double>> work_of(const ir::Node& node) {
@@ -229,25 +232,31 @@ int64_t needed_bytes(const KernelProgram& program) {
 
 FusedGraph rematerialize(FusedGraph fused, int64_t budget,
                          const std::function<FusedGraph(const ir::Graph&)>& fuse) {
-  double now = excess(fused, double(budget));
+  Need now(fused, budget);
   Effort effort = Effort::Elementwise;
-  while (now > 0) {
+  size_t steps = 2 * fused.program.buffers.size();  // a step may take back what another gained
+  while (now.bytes > budget) {
     const Choice choice(fused);
     std::vector<Candidate> candidates = choice.candidates(effort);
     if (candidates.size() > most_attempts) candidates.resize(most_attempts);
-    bool found = false;
-    for (const Candidate& candidate : candidates) {
-      FusedGraph trial = fuse(choice.recomputed(candidate));
-      const double then = excess(trial, double(budget));
-      if (then >= now) continue;
-      fused = std::move(trial), now = then, found = true;
-      break;
+    std::optional<FusedGraph> next, spare;  // the spare one needs fewer bytes at its fullest only
+    for (size_t i = 0; i < candidates.size() && !next; ++i) {
+      FusedGraph trial = fuse(choice.recomputed(candidates[i]));
+      const Need then(trial, budget);
+      if (then.excess < now.excess)
+        next = std::move(trial);
+      else if (then.bytes < now.bytes && !spare)
+        spare = std::move(trial);
     }
-    if (found) continue;
+    if (!next) next = std::move(spare);
+    if (next && steps-- > 0) {
+      fused = std::move(*next), now = Need(fused, budget);
+      continue;
+    }
     if (effort == Effort::Products)
       throw Error(
           fmt::format("compile: temporaries and results take {} bytes, the memory budget is {}",
-                      needed_bytes(fused.program), budget));
+                      now.bytes, budget));
     effort = Effort(uint8_t(effort) + 1);
   }
   return fused;

@@ -287,6 +287,7 @@ TEST_CASE("refusal: gradients") {
   const Tensor odd = ct::custom_gradient(same, two, std::span(&w, 1)).sum();
   REFUSED(backward, odd.backward(), "custom_gradient", "2 adjoints");
   REFUSED(custom_gradient, ct::custom_gradient(same, two, std::span(&none, 1)), "undefined");
+  REFUSED(checkpoint, ct::checkpoint(same, std::span(&none, 1)), "undefined");
   // What the user's own function does wrong is told where it does so.
   const auto wrong = [](std::span<const Tensor> in) { return (in[0] + f({3})).sum(); };
   REFUSED(add, ct::value_and_grad(wrong, std::span(&w, 1)), "[2]", "[3]");
