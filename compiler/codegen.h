@@ -35,6 +35,6 @@ struct LlvmBackend {
   // The processor this runs on.
   Target (*host_target)();
 };
-inline constexpr int llvm_backend_abi = 1;
+inline constexpr int llvm_backend_abi = 2;
 
 }  // namespace cermet::compiler

@@ -50,6 +50,7 @@ namespace cermet::compiler::loops {
 // Splat           scalar -> lanes
 // Ramp            scalar i64 -> x, x+1, x+2, ...
 // Extract         imm: the lane
+// ZipLow, ZipHigh of two vectors x, y: x0, y0, x1, y1, ... of their lower or upper halves; CPU only
 // ReduceAdd, ..   all lanes to a scalar, pairwise: halves are combined until one lane is left
 //   ReduceMax/Min as the ops maximum and minimum do: NaN if either is NaN, else (x < y ? y : x) and
 //                 (y < x ? y : x)
@@ -60,6 +61,9 @@ namespace cermet::compiler::loops {
 // Store           imm: buffer; operands: position, value [, mask]
 // ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last of
 //                 equal positions wins
+// Prefetch        imm: buffer; operand: position, which need not exist: its cache line will be
+// used;
+//                 CPU only
 // Report          imm: code, not 0; operands: mask, i64 value: for the first set lane, if the error
 //                 cell is empty, records (code, value) atomically; the kernel goes on
 // CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of mask,
@@ -106,11 +110,13 @@ namespace cermet::compiler::loops {
   X(Lt, lt, Pure) X(Le, le, Pure) X(Gt, gt, Pure) X(Ge, ge, Pure) X(Eq, eq, Pure) X(Ne, ne, Pure)   \
   X(Select, select, Pure) X(Convert, convert, Pure) X(Bitcast, bitcast, Pure)                       \
   X(Splat, splat, Pure) X(Ramp, ramp, Pure) X(Extract, extract, Pure)                               \
+  X(ZipLow, zip_low, Pure) X(ZipHigh, zip_high, Pure)                                               \
   X(ReduceAdd, reduce_add, Pure) X(ReduceMul, reduce_mul, Pure)                                     \
   X(ReduceMax, reduce_max, Pure) X(ReduceMin, reduce_min, Pure)                                     \
   X(ReduceOr, reduce_or, Pure) X(ReduceAnd, reduce_and, Pure)                                       \
   X(Load, load, Memory) X(GatherLoad, gather_load, Memory)                                          \
   X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \
+  X(Prefetch, prefetch, Memory)                                                                     \
   X(Report, report, Memory) X(CallScalar, call, Pure)  \
   X(Barrier, barrier, Memory)                                             \
   X(ShuffleXor, shuffle_xor, Memory)                                                 \

@@ -34,6 +34,7 @@ Detail detail_of(Opcode op) {
     case Opcode::GatherLoad:
     case Opcode::Store:
     case Opcode::ScatterStore:
+    case Opcode::Prefetch:
     case Opcode::LoadMatrix:
     case Opcode::LoadMatrixTransposed: return Detail::Buffer;
     case Opcode::CopyAsync: return Detail::Buffers;

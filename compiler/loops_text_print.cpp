@@ -160,6 +160,7 @@ class Printer : private ir::TextWriter {
       case Opcode::GatherLoad:
       case Opcode::Store:
       case Opcode::ScatterStore:
+      case Opcode::Prefetch:
       case Opcode::LoadMatrix:
       case Opcode::LoadMatrixTransposed: add(" b{}", i.imm); return;
       case Opcode::CopyAsync: add(" b{} b{}", i.imm & 0xffffffff, i.imm >> 32); return;

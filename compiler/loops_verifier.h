@@ -71,6 +71,7 @@ class LoopsVerifier {
   void check_uniform(Ref r, size_t operands, Domain domain);
   void check_single(Ref r, size_t operands);
   void check_other(Ref r, int depth);
+  void on_cpu(Ref r);
   void on_gpu(Ref r);
   void check_index(Ref r);
   void check_constant(Ref r);

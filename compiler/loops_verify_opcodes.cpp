@@ -100,9 +100,14 @@ void LoopsVerifier::check_other(Ref r, int depth) {
         bad(r, "{} of {} arguments", i.imm, f_.argument_count);
       return check_index(r);
     case Opcode::Begin:
-    case Opcode::End:
-      if (f_.threads > 0) bad(r, "is for the CPU");
-      return check_index(r);
+    case Opcode::End: return on_cpu(r), check_index(r);
+    case Opcode::Prefetch: return on_cpu(r), check_access(r);
+    case Opcode::ZipLow:
+    case Opcode::ZipHigh:
+      on_cpu(r);
+      if (i.lanes < 2) bad(r, "of one lane");
+      if (count(r, 2, 2)) expect(r, 0, i.dtype, i.lanes), expect(r, 1, i.dtype, i.lanes);
+      return;
     case Opcode::Thread:
     case Opcode::Block: return on_gpu(r), check_index(r);
     case Opcode::Barrier: return on_gpu(r), void(count(r, 0, 0));
@@ -167,6 +172,9 @@ void LoopsVerifier::check_other(Ref r, int depth) {
   }
 }
 
+void LoopsVerifier::on_cpu(Ref r) {
+  if (f_.threads > 0) bad(r, "is for the CPU");
+}
 void LoopsVerifier::on_gpu(Ref r) {
   if (f_.threads == 0) bad(r, "is for a GPU");
 }

@@ -1,23 +1,19 @@
 // A contraction C[m,n] = sum_k A[m,k] * B[k,n] in blocks, after Goto and van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication" (2008).
-//
-// The outer axes fall into three groups: those that only the left operand depends on (rows, m),
-// those that only the right one depends on (columns, n) and those of both (batch); the inner axes
-// are k. A group may be several axes: for a convolution the columns are images x height x width,
-// and k is channels x window. Columns are the group in which the result is contiguous.
+// High-Performance Matrix Multiplication" (2008). How it is cut, and which operand is packed, is
+// decided by contract_plan.h.
 //
 // A unit of the parallel range is a tile of rows x columns of one batch element:
 //
-//   for each block of k:  pack A's panels (row_panel rows side by side) and B's (column_panel
-//   columns side by side), with
-//                         the operands' prologues, into scratch memory; multiply panel by panel,
-//                         with row_panel x column_panel sums in registers, and add them to the
-//                         tile, which is scratch too
-//   epilogue:             the row expressions of the kernel, lane by lane along the columns, while
-//   the tile is in cache
+//   for each block of k:
+//     pack the operands that are not read where they lie, with their prologues, into scratch memory
+//     for each panel of columns, for each panel of rows:
+//       a register tile: sums over the block of k
+//       added to the result itself if it is nothing but these sums, else to a tile in scratch
+//       after the last block: the row expressions of the kernel, lane by lane along the columns,
+//       while the register tile's numbers are in the L1 cache
 //
-// Packed panels are padded with zeros, so only the epilogue knows where the result ends. Where a
-// group has several axes, their indices are computed once per tile into a table, since taking an
+// Columns of a packed panel past the edge are zeros, rows past the edge repeat the last row. Where
+// a group has several axes, their indices are computed once per tile into a table, since taking an
 // index apart costs a division per axis. Where columns have several axes and the last one is long,
 // it is rounded up to whole vectors: then no vector holds the end of one line and the beginning of
 // the next, and images are read and written by vectors instead of lane by lane.
@@ -26,7 +22,7 @@
 
 #include <fmt/format.h>
 
-#include "compiler/contract_groups.h"
+#include "compiler/contract_plan.h"
 #include "compiler/elementwise.h"
 #include "compiler/lower_scope.h"
 #include "ir/check.h"
@@ -35,9 +31,6 @@ namespace cermet::compiler {
 namespace {
 
 using loops::Ref;
-using Kind = Expr::Kind;
-
-constexpr double least_used = 0.75;  // of the lanes of a line
 
 int64_t round_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
@@ -50,85 +43,68 @@ class ContractLowering {
         out_(frame.out),
         w_(kernel, program, frame),
         b_(w_.builder()),
-        g_(contract_groups(kernel)),
-        contract_(kernel.exprs[size_t(g_.contract)]) {
-    dtype_ = held(kernel.exprs[size_t(contract_.operands[0])].dtype);
-  }
+        p_(plan_contract(kernel, program, target)),
+        contract_(kernel.exprs[size_t(p_.groups.contract)]) {}
   void run();
-  ContractGrid grid();
 
  private:
-  // One side of the product: its axes, and the part of them that the current tile covers.
+  // One side of the product, and what of it the current unit covers.
   struct Side {
-    std::vector<int64_t> axes;
-    int32_t expr = -1;
-    int64_t extent = 1, tile = 1;     // of the flattened axes; the tile's size
-    int64_t panel = 1;                // rows or columns side by side in a packed panel
+    const ContractSide& plan;
+    std::string_view name;
     int32_t packed = -1, table = -1;  // scratch buffers; table only for several axes: [axis][tile]
-    Ref first, count;                 // of the current tile
-    Ref size;                         // extent, as an argument
-    // The last axis counts as whole vectors: a multiple of the lanes is the first of a vector along
-    // it, and the table has entries for those only.
-    bool lines = false;
-    int64_t line = 1;  // the last axis, rounded up
+    Ref first = {}, count = {};       // of the current tile
+    Ref size = {};                    // extent, as an argument
+    int64_t line_step = 0;            // Lines: from one row to the next
   };
-  void plan_sizes();
+  // The block of k that is at work: of the first inner axis, and of all of them together.
+  struct Block {
+    Ref first, count, length;
+    Ref is_first, is_last;  // empty if there is one block only
+  };
+  using At = std::vector<Ref>;
+  Ref integer(const Side& side, std::string_view what, int64_t value) {
+    return w_.integer(fmt::format("{} {}", side.name, what), 0, value);
+  }
+  Ref tile_of(const Side& side) { return integer(side, "tile", side.plan.tile); }
+  Ref panels_of(const Side& side) {
+    return b_.div(b_.add(side.count, b_.index(side.plan.panel - 1)), b_.index(side.plan.panel));
+  }
+  Scope scope_at(const At& at, int lanes) {
+    return {at, lanes, {}, std::vector<Ref>(kernel_.exprs.size())};
+  }
   void plan_scratch();
   void emit_unit(Ref unit);
   void fill_table(Side& side);
-  // Points `scope` at the flattened index first + i of a side, for scope.lanes consecutive ones.
-  // Masks those that are not there because a line is rounded up.
   void set_index(Scope& scope, const Side& side, Ref i);
-  Ref panels_of(const Side& side);
-  void pack(Side& side, const std::vector<Ref>& at, Ref k_first, Ref k_count);
-  void multiply(Ref k_length);
-  void epilogue(const std::vector<Ref>& at);
+  void pack(Side& side, const At& at, const Block& block);
+  void pack_lines(Side& side, const At& at, const Block& block);
+  void pack_across(Side& side, const At& at, const Block& block);
+  void pack_turned(Side& side, const At& at, const Block& block);
+  void pack_panels(Side& side, const At& at, const Block& block);
+  void block(const At& at, const Block& block);
+  void register_tile(const At& at, const Block& block, Ref q, Ref p);
+  std::vector<Scope> row_scopes(const At& at, Ref p, std::vector<Ref>& numbers);
+  std::vector<Scope> column_scopes(const At& at, Ref q);
+  std::vector<Ref> sums(const Block& block, Ref q, Ref p, const std::vector<Scope>& rows,
+                        const std::vector<Ref>& row_numbers, const std::vector<Scope>& columns);
+  std::vector<Scope> store_places(const std::vector<Scope>& rows,
+                                  const std::vector<Scope>& columns);
+  void store_sums(const Block& block, std::vector<Scope>& places, std::vector<Ref> sums);
+  void keep_sums(const Block& block, Ref corner, std::span<const Ref> sums);
+  void epilogue(const At& at, Ref q, Ref p, Ref corner);
 
   const Kernel& kernel_;
   const Target& target_;
   LoweredKernel& out_;
   KernelWriter w_;
   loops::Builder& b_;
-  ContractGroups g_;
+  const ContractPlan p_;
   const Expr& contract_;
-  DType dtype_;  // in which sums are held
-  int lanes_ = 1;
-  Side rows_, columns_;
-  int64_t k_block_ = 1;  // of the first inner axis
-  int64_t k_rest_ = 1;   // product of the other inner axes
-  int32_t tile_ = -1;    // scratch: [rows tile][columns tile]
+  Side rows_{p_.rows, "row"}, columns_{p_.columns, "column"};
+  int32_t tile_ = -1;  // scratch: [rows][columns] of a tile; of one block: of a register tile
+  Ref width_;          // from one row of it to the next
 };
-
-// Register and cache blocking. With n vector registers, row_panel x (column_panel / lanes) sums,
-// the column vectors and one broadcast must fit; 8 x 2 vectors saturate two FMA pipes with AVX-512,
-// 6 x 2 is the classic for 16 registers.
-void ContractLowering::plan_sizes() {
-  lanes_ = std::max<int>(1, target_.vector_bytes / int(size_of(dtype_)));
-  rows_.axes = g_.rows, rows_.expr = g_.left;
-  columns_.axes = g_.columns, columns_.expr = g_.right;
-  rows_.panel = target_.vector_bytes == 64 ? 8 : target_.vector_bytes == 32 ? 6 : 4;
-  columns_.panel = 2 * lanes_;
-  for (Side* side : {&rows_, &columns_}) side->extent = extent_along(kernel_, side->axes);
-  if (columns_.axes.size() > 1 && target_.masked_memory) {
-    const int64_t last = w_.space()[size_t(columns_.axes.back())];
-    columns_.line = round_up(last, lanes_);
-    columns_.lines = double(last) >= least_used * double(columns_.line);
-    if (columns_.lines) columns_.extent = columns_.extent / last * columns_.line;
-  }
-  // The inner axes: whole, but for the first, so that a column panel stays within half of the L1
-  // cache.
-  const int64_t first = kernel_.inner.empty() ? 1 : kernel_.inner[0];
-  for (size_t d = 1; d < kernel_.inner.size(); ++d) k_rest_ *= kernel_.inner[d];
-  const int64_t k_target = target_.l1_bytes / 2 / (columns_.panel * int64_t(size_of(dtype_))) * 2;
-  k_block_ =
-      std::clamp<int64_t>(k_target / std::max<int64_t>(k_rest_, 1), 1, std::max<int64_t>(first, 1));
-  // A tile's packed columns and the tile itself share the L2 cache. Small problems get smaller
-  // tiles, so that there are some units to share out: a function of the shape, never of the
-  // threads.
-  rows_.tile = std::min(round_up(rows_.extent, rows_.panel), round_up(96, rows_.panel));
-  columns_.tile =
-      std::min(round_up(columns_.extent, columns_.panel), round_up(256, columns_.panel));
-}
 
 void ContractLowering::plan_scratch() {
   int64_t offset = 0;
@@ -137,94 +113,87 @@ void ContractLowering::plan_scratch() {
     offset += round_up(elements * int64_t(size_of(dtype)), 64);
     return buffer;
   };
+  const int64_t k = p_.k_block * p_.k_rest;
   int64_t which = 0;
   for (Side* side : {&rows_, &columns_}) {
-    side->packed = take(dtype_, side->tile * k_block_ * k_rest_, which++);
-    if (side->axes.size() > 1)
-      side->table = take(DType::I64, side->tile * int64_t(side->axes.size()), which++);
-    side->size = w_.integer(side == &rows_ ? "rows" : "columns", 0, side->extent);
+    side->size = integer(*side, "size", side->plan.extent);
+    // Not a power of two: rows would lie in the same few sets of the cache.
+    side->line_step = round_up(k, p_.lanes) + p_.lanes;
+    const bool lines = side->plan.source == OperandSource::Lines;
+    if (side->plan.source != OperandSource::Direct)
+      side->packed = take(
+          p_.dtype, side->plan.tile * (lines ? side->line_step : k) + p_.lanes * p_.columns.panel,
+          which++);
+    if (side->plan.axes.size() > 1)
+      side->table = take(DType::I64, side->plan.tile * int64_t(side->plan.axes.size()), which++);
   }
-  tile_ = take(dtype_, rows_.tile * columns_.tile, which);
+  if (!p_.plain) {
+    const bool whole = p_.k_blocks > 1;
+    const int64_t width = whole ? p_.columns.tile : p_.columns.panel;
+    tile_ = take(p_.dtype, (whole ? p_.rows.tile : p_.rows.panel) * width, which);
+    width_ = whole ? tile_of(columns_) : b_.index(width);
+  }
   out_.scratch_bytes = offset;
 }
 
 void ContractLowering::run() {
-  plan_sizes();
   plan_scratch();
-  const int64_t batches = extent_along(kernel_, g_.batch);
-  const int64_t row_tiles = (rows_.extent + rows_.tile - 1) / rows_.tile;
-  const int64_t column_tiles = (columns_.extent + columns_.tile - 1) / columns_.tile;
-  out_.range = batches * row_tiles * column_tiles;
-  const double cycles = double(rows_.tile) * double(columns_.tile) * double(numel(kernel_.inner)) /
-                        double(lanes_) / 2;
+  const auto tiles = [](const ContractSide& side) {
+    return (side.extent + side.tile - 1) / side.tile;
+  };
+  out_.range = extent_along(kernel_, p_.groups.batch) * tiles(p_.rows) * tiles(p_.columns);
+  const double cycles = double(p_.rows.tile) * double(p_.columns.tile) *
+                        double(numel(kernel_.inner)) / double(p_.lanes);
   out_.grain = std::max<int64_t>(1, int64_t(90000.0 / (cycles + 100)));
   b_.for_loop(w_.begin(), w_.end(), 1, [&](Ref unit) { emit_unit(unit); });
-}
-
-ContractGrid ContractLowering::grid() {
-  plan_sizes();
-  const int64_t column_tiles = (columns_.extent + columns_.tile - 1) / columns_.tile;
-  return {g_.batch,     g_.rows,    extent_along(kernel_, g_.batch),
-          rows_.extent, rows_.tile, column_tiles};
 }
 
 void ContractLowering::emit_unit(Ref unit) {
   // unit = (batch * row_tiles + row_tile) * column_tiles + column_tile
   Ref rest = unit;
   for (Side* side : {&columns_, &rows_}) {
-    const bool is_rows = side == &rows_;
-    const Ref tile = w_.integer(is_rows ? "row tile" : "column tile", 0, side->tile);
-    const int64_t count = (side->extent + side->tile - 1) / side->tile;
-    const Ref tiles = w_.integer(is_rows ? "row tiles" : "column tiles", 0, count);
+    const int64_t count = (side->plan.extent + side->plan.tile - 1) / side->plan.tile;
+    const Ref tile = tile_of(*side), tiles = integer(*side, "tiles", count);
     side->first = b_.mul(b_.rem(rest, tiles), tile);
     side->count = b_.min_index(tile, b_.sub(side->size, side->first));
     rest = b_.div(rest, tiles);
   }
-  std::vector<Ref> at(size_t(w_.rank()), b_.index(0));
-  for (size_t i = g_.batch.size(); i-- > 0;) {
-    const size_t d = size_t(g_.batch[i]);
+  At at(size_t(w_.rank()), b_.index(0));
+  const std::vector<int64_t>& batch = p_.groups.batch;
+  for (size_t i = batch.size(); i-- > 0;) {
+    const size_t d = size_t(batch[i]);
     at[d] = i == 0 ? rest : b_.rem(rest, w_.extent(int64_t(d)));
     if (i > 0) rest = b_.div(rest, w_.extent(int64_t(d)));
   }
   fill_table(rows_);
   fill_table(columns_);
 
-  const Ref width = w_.integer("column tile", 0, columns_.tile);
-  const Ref zero = b_.constant_bits(dtype_, 0, lanes_);
-  const Ref elements = b_.mul(w_.integer("row tile", 0, rows_.tile), width);
-  b_.for_loop(b_.index(0), elements, lanes_, [&](Ref i) { b_.store(tile_, i, zero); });
-
-  if (g_.inner.empty()) {
-    pack(rows_, at, b_.index(0), b_.index(1));
-    pack(columns_, at, b_.index(0), b_.index(1));
-    multiply(b_.index(1));
-  } else {
-    const Ref k_extent = w_.extent(g_.inner[0]);
-    const Ref block = w_.integer("k block", 0, k_block_);
-    const Ref blocks = b_.div(b_.add(k_extent, b_.sub(block, b_.index(1))), block);
-    b_.for_loop(b_.index(0), blocks, 1, [&](Ref k) {
-      const Ref first = b_.mul(k, block);
-      const Ref count = b_.min_index(block, b_.sub(k_extent, first));
-      pack(rows_, at, first, count);
-      pack(columns_, at, first, count);
-      multiply(b_.mul(count, w_.integer("k rest", 0, k_rest_)));
-    });
-  }
-  epilogue(at);
+  const Ref k_rest = w_.integer("k rest", 0, p_.k_rest);
+  const Ref k_extent = p_.groups.inner.empty() ? b_.index(1) : w_.extent(p_.groups.inner[0]);
+  if (p_.k_blocks == 1) return block(at, {b_.index(0), k_extent, b_.mul(k_extent, k_rest), {}, {}});
+  const Ref step = w_.integer("k block", 0, p_.k_block);
+  const Ref blocks = w_.integer("k blocks", 0, p_.k_blocks);
+  b_.for_loop(b_.index(0), blocks, 1, [&](Ref k) {
+    const Ref first = b_.mul(k, step);
+    const Ref count = b_.min_index(step, b_.sub(k_extent, first));
+    block(at, {first, count, b_.mul(count, k_rest), b_.eq(k, b_.index(0)),
+               b_.eq(k, b_.sub(blocks, b_.index(1)))});
+  });
 }
 
 // The index along each axis of a flattened group, for every element of the tile.
 void ContractLowering::fill_table(Side& side) {
   if (side.table < 0) return;
-  const Ref tile = w_.integer(&side == &rows_ ? "row tile" : "column tile", 0, side.tile);
-  const int64_t step = side.lines ? lanes_ : 1;
+  const Ref tile = tile_of(side);
+  const int64_t step = side.plan.lines ? p_.lanes : 1;
+  const std::vector<int64_t>& axes = side.plan.axes;
   b_.for_loop(b_.index(0), tile, step, [&](Ref i) {
     // Past the end the last element repeats: what is computed there is never used, but must be a
     // valid place.
     Ref rest = b_.min_index(b_.add(side.first, i), b_.sub(side.size, b_.index(step)));
-    for (size_t a = side.axes.size(); a-- > 0;) {
-      const bool line = side.lines && a + 1 == side.axes.size();
-      const Ref extent = line ? w_.integer("line", 0, side.line) : w_.extent(side.axes[a]);
+    for (size_t a = axes.size(); a-- > 0;) {
+      const bool line = side.plan.lines && a + 1 == axes.size();
+      const Ref extent = line ? w_.integer("line", 0, side.plan.line) : w_.extent(axes[a]);
       const Ref index = a == 0 ? rest : b_.rem(rest, extent);
       if (a > 0) rest = b_.div(rest, extent);
       b_.store(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), index);
@@ -232,27 +201,27 @@ void ContractLowering::fill_table(Side& side) {
   });
 }
 
-Ref ContractLowering::panels_of(const Side& side) {
-  return b_.div(b_.add(side.count, b_.index(side.panel - 1)), b_.index(side.panel));
-}
-
+// Points `scope` at the flattened index first + i of a side, for scope.lanes consecutive ones.
+// Masks those that are not there because a line is rounded up.
 void ContractLowering::set_index(Scope& scope, const Side& side, Ref i) {
+  const std::vector<int64_t>& axes = side.plan.axes;
   if (side.table >= 0) {
-    const Ref tile = w_.integer(&side == &rows_ ? "row tile" : "column tile", 0, side.tile);
-    for (size_t a = 0; a < side.axes.size(); ++a)
-      scope.index[size_t(side.axes[a])] = b_.load(
-          side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), side.lines ? 1 : scope.lanes);
-    w_.set_vector_axis(side.lines ? side.axes.back() : -1);
-    if (side.lines) {
-      const int64_t last = side.axes.back();
+    const Ref tile = tile_of(side);
+    for (size_t a = 0; a < axes.size(); ++a)
+      scope.index[size_t(axes[a])] =
+          b_.load(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i),
+                  side.plan.lines ? 1 : scope.lanes);
+    w_.set_vector_axis(side.plan.lines ? axes.back() : -1);
+    if (side.plan.lines) {
+      const int64_t last = axes.back();
       const Ref inside = b_.lt(b_.ramp(scope.index[size_t(last)], scope.lanes), w_.extent(last));
       scope.mask = w_.both(scope.mask, inside);
     }
     return;
   }
-  if (side.axes.empty()) return;
-  scope.index[size_t(side.axes[0])] = b_.add(side.first, i);
-  w_.set_vector_axis(side.axes[0]);
+  if (axes.empty()) return;
+  scope.index[size_t(axes[0])] = b_.add(side.first, i);
+  w_.set_vector_axis(axes[0]);
 }
 
 // Expressions without inner axes below an operand: evaluated once, before the loops over k.
@@ -268,40 +237,147 @@ std::vector<int32_t> invariants_below(const Kernel& kernel, int32_t root) {
   return out;
 }
 
+void ContractLowering::pack(Side& side, const At& at, const Block& block) {
+  switch (side.plan.source) {
+    case OperandSource::Direct: return;
+    case OperandSource::Panels: return pack_panels(side, at, block);
+    case OperandSource::Across: return pack_across(side, at, block);
+    case OperandSource::Turned: return pack_turned(side, at, block);
+    case OperandSource::Lines: return pack_lines(side, at, block);
+  }
+}
+
+// Rows one after the other, vectors along k.
+void ContractLowering::pack_lines(Side& side, const At& at, const Block& block) {
+  const int64_t axis = p_.groups.inner[0];
+  const std::vector<int32_t> invariants = invariants_below(kernel_, side.plan.expr);
+  const Ref step = integer(side, "line", side.line_step);
+  b_.for_loop(b_.index(0), side.count, 1, [&](Ref i) {
+    Scope row = scope_at(at, 1);
+    set_index(row, side, i);
+    w_.set_vector_axis(axis);
+    for (int32_t e : invariants) w_.evaluate(row, e);
+    const auto vectors = [&](Ref lower, Ref upper, int lanes, bool masked) {
+      b_.for_loop(lower, upper, lanes, [&](Ref k) {
+        Scope scope = row;
+        scope.lanes = lanes;
+        scope.index[size_t(axis)] = b_.add(block.first, k);
+        if (masked) scope.mask = b_.lt(b_.ramp(k, lanes), block.count);
+        const Ref value = b_.splat(w_.evaluate(scope, side.plan.expr), lanes);
+        b_.store(side.packed, b_.add(b_.mul(i, step), k), value);
+      });
+    };
+    if (target_.masked_memory) return vectors(b_.index(0), block.count, p_.lanes, true);
+    const Ref lanes = b_.index(p_.lanes), whole = b_.mul(b_.div(block.count, lanes), lanes);
+    vectors(b_.index(0), whole, p_.lanes, false);
+    if (p_.lanes > 1) vectors(whole, block.count, 1, false);
+  });
+}
+
+// Panels of columns, each [k][panel], in the order in which they are read.
+void ContractLowering::pack_across(Side& side, const At& at, const Block& block) {
+  const Ref width = b_.index(side.plan.panel);
+  const auto walk = [&](auto& self, const At& index, size_t depth, Ref k) -> void {
+    if (depth < p_.groups.inner.size()) {
+      const int64_t axis = p_.groups.inner[depth];
+      const Ref lower = depth == 0 ? block.first : b_.index(0);
+      const Ref upper = depth == 0 ? b_.add(block.first, block.count) : w_.extent(axis);
+      return b_.for_loop(lower, upper, 1, [&](Ref i) {
+        At inside = index;
+        inside[size_t(axis)] = i;
+        const Ref next = depth == 0 ? b_.sub(i, block.first) : b_.add(b_.mul(k, upper), i);
+        self(self, inside, depth + 1, next);
+      });
+    }
+    b_.for_loop(b_.index(0), panels_of(side), 1, [&](Ref q) {
+      const Ref start = b_.mul(b_.add(b_.mul(q, block.length), k), width);
+      for (int64_t v = 0; v < side.plan.panel; v += p_.lanes) {
+        Scope scope = scope_at(index, p_.lanes);
+        const Ref j = b_.add(b_.mul(q, width), b_.index(v));
+        scope.mask = b_.lt(b_.ramp(j, p_.lanes), side.count);
+        set_index(scope, side, j);
+        const Ref value = b_.splat(w_.evaluate(scope, side.plan.expr), p_.lanes);
+        b_.store(side.packed, b_.add(start, b_.index(v)), value);
+      }
+    });
+  };
+  walk(walk, at, 0, b_.index(0));
+}
+
+// Panels of columns, each [k][panel], from columns whose elements follow each other: squares of as
+// many columns as there are lanes are transposed in registers. Columns past the edge repeat the
+// last one. Squares past the end of k write zeros, which the next panel overwrites.
+void ContractLowering::pack_turned(Side& side, const At& at, const Block& block) {
+  const int64_t axis = p_.groups.inner[0], n = p_.lanes;
+  const Ref width = b_.index(side.plan.panel), last = b_.sub(side.count, b_.index(1));
+  b_.for_loop(b_.index(0), panels_of(side), 1, [&](Ref q) {
+    b_.for_loop(b_.index(0), width, n, [&](Ref v) {
+      std::vector<Scope> columns;
+      for (int64_t i = 0; i < n; ++i) {
+        columns.push_back(scope_at(at, int(n)));
+        const Ref j = b_.add(b_.add(b_.mul(q, width), v), b_.index(i));
+        set_index(columns.back(), side, b_.min_index(j, last));
+      }
+      w_.set_vector_axis(axis);
+      b_.for_loop(b_.index(0), block.count, n, [&](Ref k) {
+        const Ref inside = b_.lt(b_.ramp(k, int(n)), block.count);
+        std::vector<Ref> x;
+        for (Scope scope : columns) {
+          scope.index[size_t(axis)] = b_.add(block.first, k);
+          scope.mask = inside;
+          x.push_back(b_.splat(w_.evaluate(scope, side.plan.expr), int(n)));
+        }
+        // Each step rotates the bits of (vector, lane) by one.
+        for (int64_t step = 1; step < n; step *= 2) {
+          std::vector<Ref> y;
+          for (size_t i = 0; i < size_t(n) / 2; ++i) {
+            y.push_back(b_.zip_low(x[i], x[i + size_t(n) / 2]));
+            y.push_back(b_.zip_high(x[i], x[i + size_t(n) / 2]));
+          }
+          x = std::move(y);
+        }
+        const Ref start = b_.add(b_.mul(b_.add(b_.mul(q, block.length), k), width), v);
+        for (int64_t i = 0; i < n; ++i)
+          b_.store(side.packed, b_.add(start, b_.mul(b_.index(i), width)), x[size_t(i)]);
+      });
+    });
+  });
+}
+
 // Panels of side.panel rows (or columns), each [k][panel].
-void ContractLowering::pack(Side& side, const std::vector<Ref>& at, Ref k_first, Ref k_count) {
+void ContractLowering::pack_panels(Side& side, const At& at, const Block& block) {
   const Ref panels = panels_of(side);
-  const Ref k_length = b_.mul(k_count, w_.integer("k rest", 0, k_rest_));
-  const std::vector<int32_t> invariants = invariants_below(kernel_, side.expr);
+  const std::vector<int32_t> invariants = invariants_below(kernel_, side.plan.expr);
+  const int64_t size = side.plan.panel;
   // Vectors of the panel: whole ones if they fit, else the largest power of two that divides it.
-  const int width = side.panel % lanes_ == 0 ? lanes_ : int(side.panel & -side.panel);
+  const int width = size % p_.lanes == 0 ? p_.lanes : int(size & -size);
   // Walks k, the part of the first inner axis and the other inner axes in full, and stores one
   // vector for each.
   const auto walk = [&](auto& self, Scope& scope, Ref base, size_t depth, Ref k) -> void {
-    if (depth == g_.inner.size()) {
+    if (depth == p_.groups.inner.size()) {
       Scope element = scope;
-      Ref value = b_.splat(w_.evaluate(element, side.expr), width);
-      if (scope.mask) value = b_.select(scope.mask, value, b_.constant_bits(dtype_, 0, width));
-      b_.store(side.packed, b_.add(base, b_.mul(k, b_.index(side.panel))), value);
+      Ref value = b_.splat(w_.evaluate(element, side.plan.expr), width);
+      if (scope.mask) value = b_.select(scope.mask, value, b_.constant_bits(p_.dtype, 0, width));
+      b_.store(side.packed, b_.add(base, b_.mul(k, b_.index(size))), value);
       return;
     }
-    const int64_t axis = g_.inner[depth];
-    const Ref lower = depth == 0 ? k_first : b_.index(0);
-    const Ref upper = depth == 0 ? b_.add(k_first, k_count) : w_.extent(axis);
+    const int64_t axis = p_.groups.inner[depth];
+    const Ref lower = depth == 0 ? block.first : b_.index(0);
+    const Ref upper = depth == 0 ? b_.add(block.first, block.count) : w_.extent(axis);
     b_.for_loop(lower, upper, 1, [&](Ref index) {
       scope.index[size_t(axis)] = index;
-      const Ref next = depth == 0 ? b_.sub(index, k_first) : b_.add(b_.mul(k, upper), index);
+      const Ref next = depth == 0 ? b_.sub(index, block.first) : b_.add(b_.mul(k, upper), index);
       self(self, scope, base, depth + 1, next);
     });
   };
   const auto panel = [&](Ref p, bool whole) {
-    for (int64_t v = 0; v < side.panel; v += width) {
-      Scope scope{at, width, {}, std::vector<Ref>(kernel_.exprs.size())};
-      const Ref i = b_.add(b_.mul(p, b_.index(side.panel)), b_.index(v));
+    for (int64_t v = 0; v < size; v += width) {
+      Scope scope = scope_at(at, width);
+      const Ref i = b_.add(b_.mul(p, b_.index(size)), b_.index(v));
       if (!whole) scope.mask = b_.lt(b_.ramp(i, width), side.count);
       set_index(scope, side, i);
       for (int32_t e : invariants) w_.evaluate(scope, e);
-      const Ref start = b_.mul(b_.mul(p, k_length), b_.index(side.panel));
+      const Ref start = b_.mul(b_.mul(p, block.length), b_.index(size));
       walk(walk, scope, b_.add(start, b_.index(v)), 0, b_.index(0));
     }
   };
@@ -309,70 +385,207 @@ void ContractLowering::pack(Side& side, const std::vector<Ref>& at, Ref k_first,
   // anyway; elsewhere whole panels have code of their own.
   if (target_.masked_memory || side.table >= 0)
     return b_.for_loop(b_.index(0), panels, 1, [&](Ref p) { panel(p, false); });
-  const Ref whole = b_.div(side.count, b_.index(side.panel));
+  const Ref whole = b_.div(side.count, b_.index(size));
   b_.for_loop(b_.index(0), whole, 1, [&](Ref p) { panel(p, true); });
   b_.for_loop(whole, panels, 1, [&](Ref p) { panel(p, false); });
 }
 
-// tile += packed rows x packed columns, over k_length.
-void ContractLowering::multiply(Ref k_length) {
-  const int64_t m = rows_.panel, vectors = columns_.panel / lanes_;
-  const Ref width = w_.integer("column tile", 0, columns_.tile);
+void ContractLowering::block(const At& at, const Block& block) {
+  pack(rows_, at, block);
+  pack(columns_, at, block);
   b_.for_loop(b_.index(0), panels_of(columns_), 1, [&](Ref q) {
-    b_.for_loop(b_.index(0), panels_of(rows_), 1, [&](Ref p) {
-      const Ref left = b_.mul(b_.mul(p, k_length), b_.index(m));
-      const Ref right = b_.mul(b_.mul(q, k_length), b_.index(columns_.panel));
-      const std::vector<Ref> zeros(size_t(m * vectors), b_.constant_bits(dtype_, 0, lanes_));
-      const auto sums =
-          b_.for_loop(b_.index(0), k_length, 1, zeros, [&](Ref k, std::span<const Ref> carried) {
-            std::vector<Ref> next(carried.begin(), carried.end()), y;
-            const Ref from = b_.add(right, b_.mul(k, b_.index(columns_.panel)));
-            for (int64_t v = 0; v < vectors; ++v)
-              y.push_back(b_.load(columns_.packed, b_.add(from, b_.index(v * lanes_)), lanes_));
-            const Ref row = b_.add(left, b_.mul(k, b_.index(m)));
-            for (int64_t i = 0; i < m; ++i) {
-              const Ref x = b_.splat(b_.load(rows_.packed, b_.add(row, b_.index(i))), lanes_);
-              for (int64_t v = 0; v < vectors; ++v) {
-                Ref& sum = next[size_t(i * vectors + v)];
-                sum = multiply_add(b_, x, y[size_t(v)], sum);
-              }
-            }
-            return next;
-          });
-      const Ref corner =
-          b_.add(b_.mul(b_.mul(p, b_.index(m)), width), b_.mul(q, b_.index(columns_.panel)));
-      for (int64_t i = 0; i < m; ++i)
-        for (int64_t v = 0; v < vectors; ++v) {
-          const Ref place =
-              b_.add(b_.add(corner, b_.mul(b_.index(i), width)), b_.index(v * lanes_));
-          b_.store(tile_, place,
-                   b_.add(b_.load(tile_, place, lanes_), sums[size_t(i * vectors + v)]));
-        }
-    });
+    b_.for_loop(b_.index(0), panels_of(rows_), 1, [&](Ref p) { register_tile(at, block, q, p); });
   });
 }
 
-// The kernel's row expressions and stores, over the finished tile.
-void ContractLowering::epilogue(const std::vector<Ref>& at) {
-  const Ref width = w_.integer("column tile", 0, columns_.tile);
-  b_.for_loop(b_.index(0), rows_.count, 1, [&](Ref i) {
-    Scope row{at, 1, {}, std::vector<Ref>(kernel_.exprs.size())};
-    set_index(row, rows_, i);
+std::vector<Scope> ContractLowering::row_scopes(const At& at, Ref p, std::vector<Ref>& numbers) {
+  std::vector<Scope> out;
+  const Ref last = b_.sub(rows_.count, b_.index(1));
+  for (int64_t i = 0; i < p_.rows.panel; ++i) {
+    const Ref number = b_.add(b_.mul(p, b_.index(p_.rows.panel)), b_.index(i));
+    numbers.push_back(b_.min_index(number, last));
+    out.push_back(scope_at(at, 1));
+    if (p_.rows.source == OperandSource::Direct || p_.plain)
+      set_index(out.back(), rows_, numbers.back());
+  }
+  return out;
+}
+
+std::vector<Scope> ContractLowering::column_scopes(const At& at, Ref q) {
+  std::vector<Scope> out;
+  for (int64_t v = 0; v < p_.columns.panel; v += p_.lanes) {
+    const Ref j = b_.add(b_.mul(q, b_.index(p_.columns.panel)), b_.index(v));
+    out.push_back(scope_at(at, p_.lanes));
+    out.back().mask = b_.lt(b_.ramp(j, p_.lanes), columns_.count);
+    if (p_.columns.source == OperandSource::Direct || p_.plain) set_index(out.back(), columns_, j);
+  }
+  return out;
+}
+
+void ContractLowering::register_tile(const At& at, const Block& block, Ref q, Ref p) {
+  std::vector<Ref> numbers;
+  const std::vector<Scope> rows = row_scopes(at, p, numbers), columns = column_scopes(at, q);
+  std::vector<Scope> places = p_.plain ? store_places(rows, columns) : std::vector<Scope>();
+  if (block.is_first)
+    for (Scope& place : places) w_.prefetch(place, kernel_.stores[0]);
+  const std::vector<Ref> results = sums(block, q, p, rows, numbers, columns);
+  if (p_.plain) return store_sums(block, places, results);
+  Ref corner = b_.index(0);
+  if (block.is_first)
+    corner = b_.add(b_.mul(b_.mul(p, b_.index(p_.rows.panel)), width_),
+                    b_.mul(q, b_.index(p_.columns.panel)));
+  keep_sums(block, corner, results);
+  if (block.is_last)
+    b_.if_then(block.is_last, [&] { epilogue(at, q, p, corner); });
+  else
+    epilogue(at, q, p, corner);
+}
+
+// The sums of a register tile over a block of k, row by row.
+std::vector<Ref> ContractLowering::sums(const Block& block, Ref q, Ref p,
+                                        const std::vector<Scope>& rows,
+                                        const std::vector<Ref>& row_numbers,
+                                        const std::vector<Scope>& columns) {
+  const std::vector<int64_t>& inner = p_.groups.inner;
+  const bool flat = p_.rows.flat && p_.columns.flat;
+  const int64_t m = p_.rows.panel, n = p_.columns.panel;
+  const auto set_k = [&](Scope& scope, const At& index, Ref k) {
+    for (size_t d = 0; d < inner.size(); ++d)
+      scope.index[size_t(inner[d])] =
+          !flat ? index[d]
+          : d + 1 == inner.size()
+              ? b_.add(b_.mul(block.first, w_.integer("k rest", 0, p_.k_rest)), k)
+              : b_.index(0);
+  };
+  const auto step = [&](const At& index, Ref k, std::span<const Ref> carried) {
+    std::vector<Ref> next(carried.begin(), carried.end()), y;
+    for (size_t v = 0; v < columns.size(); ++v) {
+      const Ref packed = b_.add(b_.mul(b_.mul(q, block.length), b_.index(n)),
+                                b_.add(b_.mul(k, b_.index(n)), b_.index(int64_t(v) * p_.lanes)));
+      if (p_.columns.source != OperandSource::Direct) {
+        y.push_back(b_.load(columns_.packed, packed, p_.lanes));
+        continue;
+      }
+      Scope scope = columns[v];
+      set_k(scope, index, k);
+      w_.set_vector_axis(p_.columns.axes.back());
+      y.push_back(w_.evaluate(scope, p_.columns.expr));
+      if (p_.columns.axes.size() > 1) continue;
+      // The same line of the next panel: far enough ahead, and never far from what is there.
+      Scope next = columns[v];
+      set_k(next, index, k);
+      Ref& j = next.index[size_t(p_.columns.axes[0])];
+      j = b_.add(j, b_.index(n));
+      w_.prefetch(next, p_.columns.expr);
+    }
+    for (int64_t i = 0; i < m; ++i) {
+      Ref x;
+      if (p_.rows.source == OperandSource::Direct) {
+        Scope scope = rows[size_t(i)];
+        set_k(scope, index, k);
+        x = w_.evaluate(scope, p_.rows.expr);
+      } else if (p_.rows.source == OperandSource::Lines) {
+        const Ref line = b_.mul(row_numbers[size_t(i)], integer(rows_, "line", rows_.line_step));
+        x = b_.load(rows_.packed, b_.add(line, k));
+      } else {
+        const Ref row =
+            b_.add(b_.mul(b_.mul(p, block.length), b_.index(m)), b_.mul(k, b_.index(m)));
+        x = b_.load(rows_.packed, b_.add(row, b_.index(i)));
+      }
+      for (size_t v = 0; v < columns.size(); ++v) {
+        Ref& sum = next[size_t(i) * columns.size() + v];
+        sum = multiply_add(b_, b_.splat(x, p_.lanes), y[v], sum);
+      }
+    }
+    return next;
+  };
+  const std::vector<Ref> zeros(size_t(m) * columns.size(), b_.constant_bits(p_.dtype, 0, p_.lanes));
+  if (flat || inner.empty())
+    return b_.for_loop(b_.index(0), block.length, 1, zeros,
+                       [&](Ref k, std::span<const Ref> carried) { return step({}, k, carried); });
+  At index(inner.size());
+  const auto walk = [&](auto& self, size_t depth, Ref k,
+                        std::span<const Ref> carried) -> std::vector<Ref> {
+    if (depth == inner.size()) return step(index, k, carried);
+    const Ref lower = depth == 0 ? block.first : b_.index(0);
+    const Ref upper = depth == 0 ? b_.add(block.first, block.count) : w_.extent(inner[depth]);
+    return b_.for_loop(lower, upper, 1, carried, [&](Ref i, std::span<const Ref> inside) {
+      index[depth] = i;
+      const Ref next = depth == 0 ? b_.sub(i, block.first) : b_.add(b_.mul(k, upper), i);
+      return self(self, depth + 1, next, inside);
+    });
+  };
+  return walk(walk, 0, b_.index(0), zeros);
+}
+
+// The points of a register tile, row by row.
+std::vector<Scope> ContractLowering::store_places(const std::vector<Scope>& rows,
+                                                  const std::vector<Scope>& columns) {
+  std::vector<Scope> places;
+  w_.set_vector_axis(p_.columns.axes.back());
+  for (const Scope& row : rows)
+    for (const Scope& column : columns) {
+      places.push_back(column);
+      for (int64_t axis : p_.rows.axes) places.back().index[size_t(axis)] = row.index[size_t(axis)];
+    }
+  return places;
+}
+
+// Sums go to the result, or are added to what earlier blocks left there. Rows past the edge have
+// the place of the last row, so all is read before anything is written, and the last row after
+// them.
+void ContractLowering::store_sums(const Block& block, std::vector<Scope>& places,
+                                  std::vector<Ref> sums) {
+  const KernelStore& store = kernel_.stores[0];
+  w_.set_vector_axis(p_.columns.axes.back());
+  const Ref zero = b_.constant_bits(p_.dtype, 0, p_.lanes);
+  if (block.is_first)
+    for (size_t i = 0; i < sums.size(); ++i)
+      sums[i] = b_.add(b_.select(block.is_first, zero, w_.stored(places[i], store)), sums[i]);
+  for (size_t i = sums.size(); i-- > 0;) {
+    places[i].values[size_t(store.value)] = sums[i];
+    w_.store(places[i], store);
+  }
+}
+
+// Sums go to the tile in scratch memory, or are added to what earlier blocks left there.
+void ContractLowering::keep_sums(const Block& block, Ref corner, std::span<const Ref> sums) {
+  const int64_t vectors = p_.columns.panel / p_.lanes;
+  const Ref zero = b_.constant_bits(p_.dtype, 0, p_.lanes);
+  for (size_t s = 0; s < sums.size(); ++s) {
+    const int64_t i = int64_t(s) / vectors, v = int64_t(s) % vectors;
+    const Ref place = b_.add(b_.add(corner, b_.mul(b_.index(i), width_)), b_.index(v * p_.lanes));
+    Ref value = sums[s];
+    if (block.is_first)
+      value = b_.add(b_.select(block.is_first, zero, b_.load(tile_, place, p_.lanes)), value);
+    b_.store(tile_, place, value);
+  }
+}
+
+// The kernel's row expressions and stores, over a finished register tile.
+void ContractLowering::epilogue(const At& at, Ref q, Ref p, Ref corner) {
+  const Ref first_row = b_.mul(p, b_.index(p_.rows.panel));
+  const Ref first_column = b_.mul(q, b_.index(p_.columns.panel));
+  const Ref height = b_.min_index(b_.index(p_.rows.panel), b_.sub(rows_.count, first_row));
+  const Ref width = b_.min_index(b_.index(p_.columns.panel), b_.sub(columns_.count, first_column));
+  b_.for_loop(b_.index(0), height, 1, [&](Ref i) {
+    Scope row = scope_at(at, 1);
+    set_index(row, rows_, b_.add(first_row, i));
     const auto columns = [&](Ref lower, Ref upper, int lanes, bool masked) {
       b_.for_loop(lower, upper, lanes, [&](Ref j) {
         Scope scope = row;
         scope.lanes = lanes;
-        if (masked) scope.mask = b_.lt(b_.ramp(j, lanes), columns_.count);
-        set_index(scope, columns_, j);
-        const Ref sum = b_.load(tile_, b_.add(b_.mul(i, width), j), lanes);
-        scope.values[size_t(g_.contract)] = w_.round(sum, contract_.dtype);
+        if (masked) scope.mask = b_.lt(b_.ramp(j, lanes), width);
+        set_index(scope, columns_, b_.add(first_column, j));
+        const Ref sum = b_.load(tile_, b_.add(b_.add(corner, b_.mul(i, width_)), j), lanes);
+        scope.values[size_t(p_.groups.contract)] = w_.round(sum, contract_.dtype);
         for (const KernelStore& store : kernel_.stores) w_.store(scope, store);
       });
     };
-    if (target_.masked_memory) return columns(b_.index(0), columns_.count, lanes_, true);
-    const Ref whole = b_.mul(b_.div(columns_.count, b_.index(lanes_)), b_.index(lanes_));
-    columns(b_.index(0), whole, lanes_, false);
-    if (lanes_ > 1) columns(whole, columns_.count, 1, false);
+    if (target_.masked_memory) return columns(b_.index(0), width, p_.lanes, true);
+    const Ref lanes = b_.index(p_.lanes), whole = b_.mul(b_.div(width, lanes), lanes);
+    columns(b_.index(0), whole, p_.lanes, false);
+    if (p_.lanes > 1) columns(whole, width, 1, false);
   });
 }
 
@@ -400,9 +613,10 @@ void write_contract(const Kernel& kernel, const KernelProgram& program, const Ta
 
 ContractGrid contract_grid(const Kernel& kernel, const KernelProgram& program,
                            const Target& target) {
-  LoweredKernel nothing;
-  FunctionFrame frame(nothing, target);
-  return ContractLowering(kernel, program, target, frame).grid();
+  const ContractPlan plan = plan_contract(kernel, program, target);
+  const ContractSide &rows = plan.rows, &columns = plan.columns;
+  return {plan.groups.batch, rows.axes, extent_along(kernel, plan.groups.batch),
+          rows.extent,       rows.tile, (columns.extent + columns.tile - 1) / columns.tile};
 }
 
 }  // namespace cermet::compiler

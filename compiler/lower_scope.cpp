@@ -312,6 +312,20 @@ Ref KernelWriter::scatter_position(Scope& scope, const KernelStore& store, Ref* 
   return b_.add(at.position, b_.mul(index, integer("scatter stride", which, store.stride)));
 }
 
+void KernelWriter::prefetch(Scope& scope, int32_t which) {
+  const Expr& expr = kernel_.exprs[size_t(which)];
+  b_.prefetch(buffer(expr.buffer), place(scope, *expr.map, "load", which).position);
+}
+void KernelWriter::prefetch(Scope& scope, const KernelStore& store) {
+  const int64_t which = &store - kernel_.stores.data();
+  b_.prefetch(buffer(store.buffer), place(scope, ir::ViewMap(store.map), "store", which).position);
+}
+
+Ref KernelWriter::stored(Scope& scope, const KernelStore& store) {
+  const int64_t which = &store - kernel_.stores.data();
+  return load(scope, store.buffer, place(scope, ir::ViewMap(store.map), "store", which));
+}
+
 void KernelWriter::store(Scope& scope, const KernelStore& store) {
   const DType dtype = program_.buffers[size_t(store.buffer)].dtype;
   const int32_t to = buffer(store.buffer);

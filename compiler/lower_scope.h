@@ -79,6 +79,11 @@ class KernelWriter {
   void copy(Scope& scope, int32_t load, int32_t to, loops::Ref to_position);
   // Stores a value at the store's place; scatter stores combine.
   void store(Scope& scope, const KernelStore& store);
+  // Tells the processor that a Load will be made in a scope, or a store's place be used.
+  void prefetch(Scope& scope, int32_t load);
+  void prefetch(Scope& scope, const KernelStore& store);
+  // What is at the place of a store without index, in held().
+  loops::Ref stored(Scope& scope, const KernelStore& store);
 
   // Where a scatter store goes: an index out of range is reported, and masked in *mask, into which
   // the scope's own mask goes too.

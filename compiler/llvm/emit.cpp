@@ -170,6 +170,9 @@ llvm::Value* Emitter::emit_value(const Instruction& i) {
     case Opcode::ReduceAnd: return emit_reduction(builder_, i.op, i.dtype, operand(i, 0));
     case Opcode::Load: return emit_load(i);
     case Opcode::GatherLoad: return emit_gather(i);
+    case Opcode::ZipLow:
+    case Opcode::ZipHigh: return emit_zip(i);
+    case Opcode::Prefetch: emit_prefetch(i); return nullptr;
     case Opcode::Store: emit_store(i); return nullptr;
     case Opcode::ScatterStore: emit_scatter(i); return nullptr;
     case Opcode::Report: emit_report(i); return nullptr;
@@ -209,6 +212,13 @@ llvm::Value* Emitter::emit_ramp(const Instruction& i) {
   for (uint64_t k = 0; k < i.lanes; ++k) steps.push_back(builder_.getInt64(k));
   return builder_.CreateAdd(builder_.CreateVectorSplat(i.lanes, operand(i, 0)),
                             llvm::ConstantVector::get(steps));
+}
+
+llvm::Value* Emitter::emit_zip(const Instruction& i) {
+  const int first = i.op == Opcode::ZipLow ? 0 : i.lanes / 2;
+  llvm::SmallVector<int, 64> lanes;
+  for (int k = 0; k < i.lanes; ++k) lanes.push_back(first + k / 2 + (k % 2) * i.lanes);
+  return builder_.CreateShuffleVector(operand(i, 0), operand(i, 1), lanes);
 }
 
 // ramp(start) < bound, the mask of a last vector that is not full, or null if this is none.

@@ -2,6 +2,7 @@
 // instruction that does not fault there, or, on processors without such, a plain access where the
 // mask is full and a loop over the lanes where it is not.
 
+#include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/MDBuilder.h>
 
 #include "compiler/llvm/emit_elementwise.h"
@@ -129,6 +130,15 @@ llvm::Value* Emitter::emit_load(const Instruction& i) {
     });
   }
   return from_memory(i.dtype, loaded);
+}
+
+// Into the L2 cache, for reading.
+void Emitter::emit_prefetch(const Instruction& i) {
+  constexpr uint32_t read = 0, near_second = 2, data = 1;
+  llvm::Value* const address = element(int32_t(i.imm), operand(i, 0));
+  builder_.CreateIntrinsic(
+      llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
+      {address, builder_.getInt32(read), builder_.getInt32(near_second), builder_.getInt32(data)});
 }
 
 void Emitter::emit_store(const Instruction& i) {

@@ -45,6 +45,8 @@ class Emitter {
   llvm::Value* emit_value(const loops::Instruction& i);
   llvm::Value* emit_constant(const loops::Instruction& i);
   llvm::Value* emit_splat(const loops::Instruction& i);
+  llvm::Value* emit_zip(const loops::Instruction& i);
+  void emit_prefetch(const loops::Instruction& i);
   llvm::Value* emit_ramp(const loops::Instruction& i);
   llvm::Value* emit_tail_mask(const loops::Instruction& i);
 

@@ -143,6 +143,23 @@ TEST_CASE("llvm kernel: lanes are reduced in halves, bit for bit") {
   });
 }
 
+TEST_CASE("llvm kernel: vectors are zipped, and prefetches need no memory") {
+  for_each_target({2, 4, 16, 32}, [](const Target& target, int lanes) {
+    Kernel kernel(target, [&](Builder& b) {
+      const int32_t in = b.add_buffer(argument(0)), out = b.add_buffer(argument(1));
+      const Ref x = b.load(in, b.index(0), lanes), y = b.load(in, b.index(lanes), lanes);
+      b.prefetch(in, b.index(int64_t(1) << 40));
+      b.store(out, b.index(0), b.zip_low(x, y));
+      b.store(out, b.index(lanes), b.zip_high(x, y));
+    });
+    std::vector<float> in(size_t(lanes) * 2), out(size_t(lanes) * 2);
+    std::iota(in.begin(), in.end(), 0.0f);
+    kernel.buffers = {in.data(), out.data()};
+    kernel.run();
+    for (size_t i = 0; i < out.size(); ++i) CHECK(out[i] == float(i / 2 + (i % 2) * size_t(lanes)));
+  });
+}
+
 TEST_CASE("llvm kernel: any and all of a mask") {
   for_each_target({1, 2, 4, 8, 16, 32, 64, 128}, [&](const Target& target, int lanes) {
     Kernel kernel(target, [&](Builder& b) {

@@ -66,6 +66,8 @@ TEST_CASE("loops verify: operands must have the very dtype and lanes of the opco
   CHECK(wrong("%4 = call i64 sin %m, %a, %a") == Texts{"%4 call: is for f32 and f64, not i64"});
   CHECK(wrong("%4 = splat f32x3 %f") == Texts{"%4 splat: 3 lanes are no power of two up to 256"});
   CHECK(wrong("%4 = arg i64 1") == Texts{"%4 arg: 1 of 1 arguments"});
+  CHECK(wrong("%4 = zip_low f32x4 %v, %v") == Texts());
+  CHECK(wrong("%4 = zip_high f32 %f, %f") == Texts{"%4 zip_high: of one lane"});
   CHECK(wrong("%4 = begin i32") == Texts{"%4 begin: is i32, must be i64"});
 }
 
@@ -90,6 +92,7 @@ TEST_CASE("loops verify: memory is reached by positions, masks and dtypes that f
         Texts{"%4 load: operand 1 is boolx4, must be boolx8"});
   CHECK(wrong("%4 = gather_load f32x4 b0 %a") ==
         Texts{"%4 gather_load: operand 0 is i64, must be i64x4"});
+  CHECK(wrong("prefetch f32 b0 %a, %a") == Texts{"%4 prefetch: operand 1 is i64, must be bool"});
   CHECK(wrong("report i64x4 0 %m, %m") ==
         Texts{"%4 report: code 0 means no error", "%4 report: operand 1 is boolx4, must be i64x4"});
   CHECK(wrong_after("%1 = begin i64", [](Function& f) {

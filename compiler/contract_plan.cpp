@@ -1,0 +1,161 @@
+#include "compiler/contract_plan.h"
+
+#include <algorithm>
+
+#include "compiler/lower_scope.h"
+#include "compiler/operand_reads.h"
+
+namespace cermet::compiler {
+namespace {
+
+constexpr double least_used = 0.75;  // of the lanes of a line
+// A block of k: the column panel of a block is to stay in the L1 cache while the rows pass by.
+constexpr int64_t most_block = 256;
+// Vectors that lie across cache lines are read where they lie if no more rows than these use them.
+constexpr int64_t few_rows = 64;
+// Rows of a tile. A's block of so many rows shares the L2 cache with a tile of the result.
+constexpr int64_t most_rows = 256, most_rows_of_batch = 96, most_columns = 512;
+// Tiles get narrower where there would be few units to share out, but not below this much work,
+// counted in vectors of products.
+constexpr int64_t wanted_units = 16, least_work = 1 << 19;
+
+int64_t round_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+class Planner {
+ public:
+  Planner(const Kernel& kernel, const KernelProgram& program, const Target& target)
+      : kernel_(kernel), program_(program), target_(target) {}
+  ContractPlan run();
+
+ private:
+  void panels();
+  const ir::StridedMap* plain_load(int32_t expr) const;
+  bool flat_along_k(const ir::StridedMap& map) const;
+  OperandSource rows_source() const;
+  OperandSource columns_source() const;
+  bool stores_sums() const;
+  void tiles();
+
+  const Kernel& kernel_;
+  const KernelProgram& program_;
+  const Target& target_;
+  ContractPlan p_;
+};
+
+// With n vector registers, rows x (columns / lanes) sums, the column vectors and one broadcast must
+// fit; 8 x 2 vectors saturate two FMA pipes with AVX-512, 6 x 2 is the classic for 16 registers.
+void Planner::panels() {
+  p_.lanes = std::max<int>(1, target_.vector_bytes / int(size_of(p_.dtype)));
+  p_.rows.axes = p_.groups.rows, p_.rows.expr = p_.groups.left;
+  p_.columns.axes = p_.groups.columns, p_.columns.expr = p_.groups.right;
+  for (ContractSide* side : {&p_.rows, &p_.columns})
+    side->extent = extent_along(kernel_, side->axes);
+  p_.rows.panel = target_.vector_bytes == 64 ? 8 : target_.vector_bytes == 32 ? 6 : 4;
+  p_.columns.panel = p_.columns.extent <= p_.lanes ? p_.lanes : 2 * p_.lanes;
+  if (p_.columns.axes.size() > 1 && target_.masked_memory) {
+    const int64_t last = kernel_.outer[size_t(p_.columns.axes.back())];
+    p_.columns.line = round_up(last, p_.lanes);
+    p_.columns.lines = double(last) >= least_used * double(p_.columns.line);
+    if (p_.columns.lines) p_.columns.extent = p_.columns.extent / last * p_.columns.line;
+  }
+}
+
+// The map of an operand that is nothing but a load of elements that are all there; else null.
+const ir::StridedMap* Planner::plain_load(int32_t expr) const {
+  const Expr& e = kernel_.exprs[size_t(expr)];
+  if (e.kind != Expr::Kind::Load || !e.inner || !e.map->single() || e.map->masked()) return nullptr;
+  return &e.map->levels()[0];
+}
+
+bool Planner::flat_along_k(const ir::StridedMap& map) const {
+  const std::vector<int64_t>& inner = p_.groups.inner;
+  for (size_t i = 0; i + 1 < inner.size(); ++i) {
+    const auto d = size_t(inner[i]), next = size_t(inner[i + 1]);
+    if (map.strides[d] != map.strides[next] * map.shape[next]) return false;
+  }
+  return true;
+}
+
+OperandSource Planner::rows_source() const {
+  const Expr& e = kernel_.exprs[size_t(p_.rows.expr)];
+  if (plain_load(p_.rows.expr) && e.dtype == p_.dtype) return OperandSource::Direct;
+  if (p_.groups.inner.size() != 1) return OperandSource::Panels;
+  const Expr* load = main_load(kernel_, program_, p_.rows.expr);
+  const bool along_k = load && load->map->levels()[0].strides[size_t(p_.groups.inner[0])] == 1;
+  return along_k ? OperandSource::Lines : OperandSource::Panels;
+}
+
+OperandSource Planner::columns_source() const {
+  const ir::StridedMap* map = plain_load(p_.columns.expr);
+  const Expr& e = kernel_.exprs[size_t(p_.columns.expr)];
+  const bool vectors = p_.columns.axes.size() == 1 || p_.columns.lines;
+  if (map && e.dtype == p_.dtype && target_.masked_memory && vectors &&
+      map->strides[size_t(p_.columns.axes.back())] == 1 &&
+      (p_.rows.extent <= few_rows || aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
+    return OperandSource::Direct;
+  if (p_.columns.axes.size() != 1) return OperandSource::Panels;
+  const Expr* load = main_load(kernel_, program_, p_.columns.expr);
+  if (!load) return OperandSource::Panels;
+  const Strides& strides = load->map->levels()[0].strides;
+  if (strides[size_t(p_.columns.axes[0])] == 1) return OperandSource::Across;
+  const bool along_k = p_.groups.inner.size() == 1 && strides[size_t(p_.groups.inner[0])] == 1;
+  return along_k && p_.lanes > 1 ? OperandSource::Turned : OperandSource::Panels;
+}
+
+bool Planner::stores_sums() const {
+  if (kernel_.stores.size() != 1) return false;
+  const KernelStore& store = kernel_.stores[0];
+  const bool vectors = p_.columns.axes.size() == 1 || p_.columns.lines;
+  return target_.masked_memory && vectors && store.value == p_.groups.contract && store.index < 0 &&
+         program_.buffers[size_t(store.buffer)].dtype == p_.dtype &&
+         store.map.strides[size_t(p_.columns.axes.back())] == 1;
+}
+
+// A function of the shape, never of the threads. The rows of a tile depend on nothing but the
+// number of rows, so that contractions which follow each other can be done tile by tile
+// (chain_kernels.h).
+void Planner::tiles() {
+  const int64_t k = numel(kernel_.inner), batches = extent_along(kernel_, p_.groups.batch);
+  const auto cut = [](ContractSide& side, int64_t most) {
+    const int64_t parts = divide_up(side.extent, most);
+    side.tile = round_up(divide_up(side.extent, parts), side.panel);
+    return divide_up(side.extent, side.tile);
+  };
+  const int64_t row_tiles = cut(p_.rows, batches > 1 ? most_rows_of_batch : most_rows);
+  for (int64_t limit = most_columns;; limit = p_.columns.tile / 2) {
+    const int64_t column_tiles = cut(p_.columns, limit);
+    const int64_t work = p_.rows.tile * p_.columns.tile * k / p_.lanes;
+    if (batches * row_tiles * column_tiles >= wanted_units || work < 2 * least_work ||
+        p_.columns.tile < 4 * p_.columns.panel)
+      return;
+  }
+}
+
+ContractPlan Planner::run() {
+  p_.groups = contract_groups(kernel_);
+  const Expr& contract = kernel_.exprs[size_t(p_.groups.contract)];
+  p_.dtype = held(kernel_.exprs[size_t(contract.operands[0])].dtype);
+  panels();
+  p_.rows.source = rows_source(), p_.columns.source = columns_source();
+  for (ContractSide* side : {&p_.rows, &p_.columns})
+    if (side->source == OperandSource::Direct) side->flat = flat_along_k(*plain_load(side->expr));
+  p_.plain = stores_sums();
+  for (size_t d = 1; d < kernel_.inner.size(); ++d) p_.k_rest *= kernel_.inner[d];
+  const int64_t first = std::max<int64_t>(1, kernel_.inner.empty() ? 1 : kernel_.inner[0]);
+  const int64_t most = std::max<int64_t>(1, most_block / std::max<int64_t>(p_.k_rest, 1));
+  p_.k_blocks = divide_up(first, most);
+  p_.k_block = divide_up(first, p_.k_blocks);
+  p_.k_blocks = divide_up(first, p_.k_block);
+  tiles();
+  return p_;
+}
+
+}  // namespace
+
+ContractPlan plan_contract(const Kernel& kernel, const KernelProgram& program,
+                           const Target& target) {
+  return Planner(kernel, program, target).run();
+}
+
+}  // namespace cermet::compiler
