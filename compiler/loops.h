@@ -175,9 +175,9 @@ struct Buffer {
   DType dtype = DType::F32;
   bool written = false;   // some Store goes here
   bool restrict_ = true;  // no other buffer of the kernel overlaps it
-  int32_t index = 0;     // Argument: which
-  int64_t elements = 0;  // Local: how many
-  Ref offset = {};       // Scratch: i64 scalar, in bytes
+  int32_t index = 0;      // Argument: which
+  int64_t elements = 0;   // Local: how many
+  Ref offset = {};        // Scratch: i64 scalar, in bytes
   // CPU only: unmasked vectors are stored past the caches. Their positions are multiples of their
   // lanes, the buffer starts at a multiple of 64 bytes, and nothing is loaded from it.
   bool streamed = false;

@@ -47,9 +47,9 @@ void RowLowering::run() {
   b_.for_loop(w_.begin(), w_.end(), 1, [&](Ref unit) { emit_unit(unit, chunks); });
 }
 
-void RowLowering::emit_unit(Ref unit, Ref chunks) {
+// A row by its number.
+RowLowering::Index RowLowering::index_of(Ref rest) {
   Index at(size_t(w_.rank()), b_.index(0));
-  Ref rest = plan_.along_outer() ? b_.div(unit, chunks) : unit;
   int64_t first = 0;
   while (first < plan_.outer && first == plan_.vector_axis) ++first;
   for (int64_t d = plan_.outer; d-- > 0;) {
@@ -57,13 +57,19 @@ void RowLowering::emit_unit(Ref unit, Ref chunks) {
     at[size_t(d)] = d == first ? rest : b_.rem(rest, w_.extent(d));
     if (d != first) rest = b_.div(rest, w_.extent(d));
   }
+  return at;
+}
+
+void RowLowering::emit_unit(Ref unit, Ref chunks) {
   if (!plan_.along_outer()) {
-    Scope row{at, 1, {}, std::vector<Ref>(kernel_.exprs.size())};
+    Scope row{index_of(unit), 1, {}, std::vector<Ref>(kernel_.exprs.size())};
     return emit_rows({row});
   }
   const Ref columns = w_.integer("unit columns", 0, plan_.columns);
   const Ref lower = b_.mul(b_.rem(unit, chunks), columns);
   const Ref upper = b_.min_index(b_.add(lower, columns), w_.extent(plan_.vector_axis));
+  if (!plan_.packed.empty()) return emit_pairs(b_.div(unit, chunks), lower, upper);
+  const Index at = index_of(b_.div(unit, chunks));
   if (plan_.block > 0) return emit_columns(at, lower, upper);
   for_columns(at, lower, upper, [&](Rows rows) { emit_rows(std::move(rows)); });
 }
@@ -82,14 +88,14 @@ void RowLowering::for_columns(const Index& at, Ref lower, Ref upper,
     body(std::move(rows));
   };
   const int64_t step = int64_t(plan_.lanes) * plan_.copies;
-  if (plan_.whole || (plan_.masks && plan_.copies == 1))
-    return b_.for_loop(lower, upper, step,
-                       [&](Ref v) { rows_at(v, plan_.copies, plan_.lanes, !plan_.whole); });
+  const bool masked = !plan_.whole, by_vectors = plan_.whole || plan_.masks;
+  if (by_vectors && plan_.copies == 1)
+    return b_.for_loop(lower, upper, step, [&](Ref v) { rows_at(v, 1, plan_.lanes, masked); });
   const Ref whole = b_.mul(b_.div(b_.sub(upper, lower), b_.index(step)), b_.index(step));
   const Ref middle = b_.add(lower, whole);
   b_.for_loop(lower, middle, step, [&](Ref v) { rows_at(v, plan_.copies, plan_.lanes, false); });
-  if (plan_.masks)
-    b_.for_loop(middle, upper, plan_.lanes, [&](Ref v) { rows_at(v, 1, plan_.lanes, true); });
+  if (by_vectors)
+    b_.for_loop(middle, upper, plan_.lanes, [&](Ref v) { rows_at(v, 1, plan_.lanes, masked); });
   else if (plan_.lanes > 1)
     b_.for_loop(middle, upper, 1, [&](Ref v) { rows_at(v, 1, 1, false); });
 }
@@ -146,10 +152,18 @@ std::vector<Ref> RowLowering::emit_inner(int stage, const std::vector<Scope>& ro
                                          size_t depth, std::vector<Ref> carried) {
   if (depth == plan_.nesting.size()) {
     const size_t count = partials_.per_set(stage);
+    std::vector<Ref> first;
+    // What the first vector computed that is the same for all lanes is so for the others, too.
+    const auto share_scalars = [&](const std::vector<Ref>& from, Scope& to) {
+      for (size_t i = 0; i < from.size(); ++i)
+        if (from[i] && !to.values[i] && b_.lanes(from[i]) == 1) to.values[i] = from[i];
+    };
     for (size_t c = 0; c < rows.size(); ++c) {
       Scope element = rows[c];
       for (int64_t d = plan_.outer; d < w_.rank(); ++d) element.index[size_t(d)] = at[size_t(d)];
+      share_scalars(first, element);
       emit_elements(stage, element, c, std::span(carried).subspan(c * count, count));
+      if (c == 0) first = std::move(element.values);
     }
     return carried;
   }

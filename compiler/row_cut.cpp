@@ -36,6 +36,7 @@ std::optional<RowCut> cut_rows(const Kernel& kernel, const KernelProgram& progra
   if (is_blocked_contraction(kernel))
     return cut_contraction(contract_grid(kernel, program, target), rows);
   const RowPlan plan = plan_rows(kernel, program, target);
+  if (!plan.packed.empty()) return std::nullopt;
   RowCut cut;
   int64_t indices = 1;
   for (int64_t d = 0; d < plan.outer; ++d) {

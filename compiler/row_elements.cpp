@@ -7,13 +7,30 @@ namespace cermet::compiler {
 using loops::Ref;
 using Kind = Expr::Kind;
 
+namespace {
+
+// A sum whose operand is a product that has not been rounded to fewer bits.
+bool sums_products(const Kernel& kernel, const Expr& e) {
+  if (e.kind != Kind::Reduce || e.combine != ir::Combine::Sum || !is_float(e.dtype)) return false;
+  const Expr& x = kernel.exprs[size_t(e.operands[0])];
+  return x.kind == Kind::Map && x.op == ir::Op::Mul && x.inner && x.dtype == held(x.dtype);
+}
+
+}  // namespace
+
 // Everything that happens at one element: partial results go on, scans get their value, stores are
 // made.
 void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<Ref> partials) {
   size_t next = 0;
   for (int32_t i : plan_.accumulated[size_t(stage)]) {
     const Expr& e = kernel_.exprs[size_t(i)];
-    const Ref value = b_.splat(element(stage, scope, e.operands[0], copy), scope.lanes);
+    const bool products =
+        sums_products(kernel_, e) && scratch_of_[size_t(e.operands[0])] < 0;  // else it is kept
+    const auto factor = [&](size_t which) {
+      const Expr& product = products ? kernel_.exprs[size_t(e.operands[0])] : e;
+      return b_.splat(element(stage, scope, product.operands[which], copy), scope.lanes);
+    };
+    const Ref value = factor(0);
     const auto keep = [&](Ref fresh, Ref old) {  // a masked lane along the inner axis adds nothing
       return scope.mask && plan_.along_inner() ? b_.select(scope.mask, fresh, old) : fresh;
     };
@@ -28,9 +45,8 @@ void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<
       partial = keep(fresh.value, partial), position = keep(fresh.position, position);
     } else {
       Ref fresh;
-      if (e.kind == Kind::Contract) {
-        const Ref other = b_.splat(element(stage, scope, e.operands[1], copy), scope.lanes);
-        fresh = multiply_add(b_, value, other, partial);
+      if (e.kind == Kind::Contract || products) {
+        fresh = multiply_add(b_, value, factor(1), partial);
       } else {
         fresh = combine(b_, e.combine, partial, value);
       }
@@ -88,7 +104,7 @@ Ref RowLowering::element(int stage, Scope& scope, int32_t root, size_t copy) {
 // outer axis, the lanes in flight come last, or the columns that advance together.
 Ref RowLowering::scratch_position(const Scope& scope, size_t copy) {
   Ref position = b_.index(0);
-  std::vector<int64_t> strides(plan_.nesting.size(), plan_.block > 0 ? plan_.columns
+  std::vector<int64_t> strides(plan_.nesting.size(), plan_.holds_columns() ? plan_.columns
                                                      : plan_.along_outer()
                                                          ? int64_t(plan_.lanes) * plan_.copies
                                                          : 1);
@@ -98,7 +114,7 @@ Ref RowLowering::scratch_position(const Scope& scope, size_t copy) {
     const Ref step = w_.integer("scratch stride", plan_.nesting[i], strides[i]);
     position = b_.add(position, b_.mul(scope.index[size_t(plan_.nesting[i])], step));
   }
-  if (plan_.block > 0) return b_.add(position, column_position(scope));
+  if (plan_.holds_columns()) return b_.add(position, column_position(scope));
   return plan_.along_outer() ? b_.add(position, b_.index(int64_t(copy) * plan_.lanes)) : position;
 }
 

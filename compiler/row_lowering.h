@@ -42,12 +42,17 @@ class RowLowering {
                               std::vector<Ref> carried);
   std::vector<Ref> emit_vectors(int stage, const std::vector<Scope>& rows, const Index& at,
                                 std::vector<Ref> carried);
+  Index index_of(Ref row);
   bool does_nothing(int stage) const;
   void emit_elements(int stage, Scope& element, size_t copy, std::span<Ref> partials);
 
   bool sums_in_runs(int stage) const;
   std::vector<Ref> in_runs(int stage, const std::vector<Scope>& rows, Ref upper, int64_t length,
                            std::span<const Ref> carried, const Loop& loop);
+
+  // Reductions over pairs.
+  void emit_pairs(Ref block, Ref lower, Ref upper);
+  void pack(int32_t load, Ref lower, Ref upper);
 
   // Columns that advance together.
   void emit_columns(const Index& at, Ref lower, Ref upper);

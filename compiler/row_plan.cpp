@@ -9,6 +9,7 @@
 
 #include "compiler/column_plan.h"
 #include "compiler/lower_scope.h"
+#include "compiler/pair_plan.h"
 #include "compiler/row_streams.h"
 #include "compiler/stage_needs.h"
 #include "ir/check.h"
@@ -138,7 +139,9 @@ void plan_range(const Kernel& kernel, int cycles, RowPlan& plan) {
     plan.chunks = (extent + plan.columns - 1) / plan.columns;
     unit_elements *= std::min(extent, plan.columns);
   }
-  plan.range = rows * plan.chunks;
+  const int64_t blocks = (rows + plan.pair_rows - 1) / plan.pair_rows;
+  unit_elements *= std::min(rows, plan.pair_rows);
+  plan.range = blocks * plan.chunks;
   const double unit_cycles = double(cycles) * double(unit_elements) / plan.lanes + 20;
   plan.grain = std::max<int64_t>(1, int64_t(task_cycles / unit_cycles));
 }
@@ -164,17 +167,19 @@ RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Targ
   choose_vector_axis(kernel, program, target, plan);
   static_cast<RowStages&>(plan) = row_stages(kernel);
   choose_copies(kernel, plan);
+  choose_pairs(kernel, target, plan);
   for (int64_t d = plan.outer; d < int64_t(plan.space.size()); ++d)
     if (d != plan.vector_axis) plan.nesting.push_back(d);
   if (plan.along_inner()) plan.nesting.push_back(plan.vector_axis);
-  choose_columns(kernel, program, target, plan);
-  if (plan.block == 0) {
-    choose_streams(kernel, program, target, plan);
+  if (plan.packed.empty()) choose_columns(kernel, program, target, plan);
+  if (plan.block == 0) choose_streams(kernel, program, target, plan);
+  if (!plan.holds_columns()) {
     // Whole vectors, and for maps enough of them to be worth a loop.
     plan.columns = kernel.inner.empty() ? chunk_elements : int64_t(plan.lanes) * plan.copies;
   }
   plan_scratch(kernel, target, plan);
   plan_column_scratch(kernel, plan);
+  plan_packed(kernel, plan);
   plan_range(kernel, cycles_of(kernel), plan);
   return plan;
 }

@@ -16,7 +16,7 @@ struct RowPlan : RowStages {
   // An element expression that scratch memory keeps: filled by one stage, read by later ones.
   struct Kept {
     int32_t expr;
-    int stage;
+    int stage;       // -1: before the first
     int64_t offset;  // in bytes
   };
 
@@ -50,10 +50,17 @@ struct RowPlan : RowStages {
   std::vector<std::vector<int64_t>> totals;    // by stage: offsets of its partial results
   std::vector<std::vector<int32_t>> row_uses;  // by stage: values of rows that its elements use
 
+  // Reductions over pairs (pair_plan.h): loads that a unit packs for its columns, and the rows that
+  // it does with them.
+  std::vector<int32_t> packed;
+  int64_t pair_rows = 1;
+
   int64_t chunks = 1;  // units that share a row, by columns
   int64_t range = 1;   // units in all
   int64_t grain = 1;   // units that are worth another thread
 
+  // Whether scratch memory holds elements of all columns of a unit.
+  bool holds_columns() const { return block > 0 || !packed.empty(); }
   bool along_inner() const { return vector_axis >= outer; }
   bool along_outer() const { return vector_axis >= 0 && vector_axis < outer; }
 

@@ -31,7 +31,7 @@ bool leaves_caches(const KernelProgram& program, int32_t which, const Target& ta
 bool is_aligned(const Kernel& kernel, const KernelStore& store, const KernelProgram& program,
                 const RowPlan& plan) {
   const Expr& value = kernel.exprs[size_t(store.value)];
-  const bool element = kernel.inner.empty() || value.inner;
+  const bool element = plan.along_outer() || value.inner;
   const auto axis = size_t(plan.vector_axis);
   const auto size = int64_t(size_of(program.buffers[size_t(store.buffer)].dtype));
   if (!element || store.index >= 0 || plan.lanes * size < least_vector) return false;
@@ -62,7 +62,6 @@ void choose_streams(const Kernel& kernel, const KernelProgram& program, const Ta
   const auto fit = [&](int& copies) {
     while (vectors % copies != 0) copies /= 2;
   };
-  fit(plan.copies);
   for (int& copies : plan.stage_copies) fit(copies);
 }
 

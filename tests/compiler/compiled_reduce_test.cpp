@@ -314,6 +314,31 @@ TEST_CASE("compiled: columns of arrays larger than the caches advance together")
       {.signed_zeros = false}, targets_with_tiny_caches());
 }
 
+TEST_CASE("compiled: reductions over pairs of rows") {
+  const auto check = [](DType dtype, int64_t rows, int64_t columns, int64_t terms) {
+    const Value a = parameter(0, dtype, {rows, terms}), b = parameter(1, dtype, {columns, terms});
+    const Shape shape = {rows, columns, terms};
+    const Value x = expand(reshape(a, Shape{rows, 1, terms}), shape),
+                y = expand(reshape(b, Shape{1, columns, terms}), shape), d = x - y;
+    const std::vector<Value> out = {total(d * d, {2}), largest(abs(d), {2}),
+                                    sqrt(total(d * d, {2})) + mean(d, {2}),
+                                    arg_reduce(Combine::Min, d, 2), total(abs(x - y * y), {2})};
+    INFO(name(dtype) << to_string(shape));
+    const std::vector parameters{numbers_between(dtype, {rows, terms}, -1, 1, 1),
+                                 numbers_between(dtype, {columns, terms}, -1, 1, 2)};
+    for (const Value& each : out) {  // each a kernel of its own
+      const Tolerance tolerance{.relative = 8 * rounded(dtype).relative,
+                                .absolute = 16 * rounded(dtype).absolute};
+      check_compiled(graph_over({each}), parameters, tolerance);
+      check_compiled(graph_over({each}), parameters, tolerance, targets_with_tiny_caches());
+    }
+  };
+  check(DType::F32, 40, 77, 9);
+  check(DType::F32, 67, 96, 3);
+  check(DType::F64, 36, 41, 5);
+  check(DType::F16, 33, 80, 4);
+}
+
 TEST_CASE("compiled: results larger than the caches are stored past them") {
   for (DType dtype : {DType::F32, DType::F64, DType::F16, DType::U8}) {
     const Shape shape = {5, 192};
