@@ -11,16 +11,15 @@ namespace cermet::ir {
 namespace {
 
 // Broadcasts operands to their common shape.
-SmallVector<Value, 3> broadcast(std::string_view op, std::span<const Value> operands) {
-  SmallVector<Value, 3> out(operands);
+void broadcast(std::string_view op, SmallVector<Value, 3>& operands) {
   bool same = true;
   for (const Value& v : operands) {
     if (!v) throw Error(fmt::format("{}: an operand is empty", op));
-    same &= v->shape == operands[0]->shape;
+    same = same && v->shape == operands[0]->shape;
   }
-  if (same) return out;
+  if (same) return;
   Shape shape = operands[0]->shape;
-  for (const Value& v : operands.subspan(1)) {
+  for (const Value& v : operands) {
     auto wider = broadcast_shapes(shape, v->shape);
     if (!wider) {
       std::string list;
@@ -29,8 +28,7 @@ SmallVector<Value, 3> broadcast(std::string_view op, std::span<const Value> oper
     }
     shape = *wider;
   }
-  for (Value& v : out) v = expand(v, shape);
-  return out;
+  for (Value& v : operands) v = expand(v, shape);
 }
 
 Dims iota_dims(size_t rank) {
@@ -99,20 +97,33 @@ std::optional<double> constant_value(const Node& node) {
   return element_to_double(node.dtype, node.as<ConstantAttr>().bits);
 }
 
-Value elementwise(Op op, std::span<const Value> operands) {
-  return make(op, broadcast(name(op), operands));
+Value elementwise_from(Op op, SmallVector<Value, 3>&& operands) {
+  broadcast(name(op), operands);
+  return make(op, std::move(operands));
 }
+Value elementwise(Op op, std::span<const Value> operands) {
+  return elementwise_from(op, SmallVector<Value, 3>(operands));
+}
+
+namespace {
+
+template <class... Values>
+Value elementwise_of(Op op, const Values&... operands) {
+  SmallVector<Value, 3> list;
+  (list.push_back(operands), ...);
+  return elementwise_from(op, std::move(list));
+}
+
+}  // namespace
+
 #define CERMET_PARAMS1 const Value& x
 #define CERMET_PARAMS2 const Value &x, const Value &y
 #define CERMET_PARAMS3 const Value &x, const Value &y, const Value &z
-#define CERMET_LIST1 {x}
-#define CERMET_LIST2 {x, y}
-#define CERMET_LIST3 {x, y, z}
-#define OP(Enum, name, arity, ...)                \
-  Value name(CERMET_PARAMS##arity) {              \
-    const Value list[arity] = CERMET_LIST##arity; \
-    return elementwise(Op::Enum, list);           \
-  }
+#define CERMET_LIST1 x
+#define CERMET_LIST2 x, y
+#define CERMET_LIST3 x, y, z
+#define OP(Enum, name, arity, ...) \
+  Value name(CERMET_PARAMS##arity) { return elementwise_of(Op::Enum, CERMET_LIST##arity); }
 #include "cermet/ops.def"
 
 Value cast(const Value& x, DType dtype) {
@@ -187,6 +198,15 @@ Value expand(const Value& x, std::span<const int64_t> shape) {
   if (!checked_numel(shape))
     throw Error(
         fmt::format("expand: shape {} has more elements than fit in 64 bits", to_string(shape)));
+  if (x->op == Op::Constant) return make(Op::Constant, {}, x->attr, x->dtype, shape);
+  if (x->op != Op::View && x->numel() > 0) {  // as below, in one step
+    StridedMap map = StridedMap::contiguous(aligned);
+    for (size_t d = 0; d < rank; ++d) {
+      if (aligned[d] == 1) map.strides[d] = 0;
+      map.shape[d] = map.end[d] = shape[d];
+    }
+    return make(Op::View, {x}, ViewAttr{std::make_shared<const ViewMap>(std::move(map))});
+  }
   return view_of_source(x, map_of(x).reshape(aligned).expand(shape));
 }
 

@@ -34,6 +34,7 @@ std::optional<double> constant_value(const Node& node);
 #undef CERMET_BUILD3
 // The elementwise op by its enumerator.
 Value elementwise(Op op, std::span<const Value> operands);
+Value elementwise_from(Op op, SmallVector<Value, 3>&& operands);  // the same, takes them over
 
 inline Value operator-(const Value& x) { return neg(x); }
 #define CERMET_BINARY(symbol, name)                                                      \

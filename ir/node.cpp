@@ -4,20 +4,21 @@
 
 #include <array>
 #include <mutex>
-#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "cermet/error.h"
 #include "ir/infer.h"
+#include "ir/spin_lock.h"
 
 namespace cermet::ir {
 namespace {
 
-uint64_t mix(uint64_t h, uint64_t v) {  // the finaliser of MurmurHash3, applied to a running value
-  h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
-  h ^= h >> 33;
-  h *= 0xff51afd7ed558ccdu;
-  h ^= h >> 33;
-  return h;
+// A running value and the next one. Multiplier: the golden ratio as a fraction of 2^64 (Fibonacci
+// hashing); its high bits are the good ones.
+uint64_t mix(uint64_t h, uint64_t v) {
+  h = (h ^ v) * 0x9e3779b97f4a7c15u;
+  return h ^ (h >> 32);
 }
 
 uint64_t hash_of(std::span<const int64_t> dims) {
@@ -64,9 +65,60 @@ bool same_expression(const Node& a, const Node& b) {
 
 // The intern table: weak pointers, sharded so that threads rarely meet. A node whose count fell to
 // zero is dead even while it is still listed: lookup never revives it, its last owner removes it.
-struct Shard {
-  std::mutex mutex;
-  std::unordered_multimap<uint64_t, const Node*> nodes;
+// Shards are hash tables of lists that are linked through the nodes.
+class Shard {
+ public:
+  // The live node of an equal expression; else lists this one and returns nothing.
+  Value find_or_add(const Node& node) {
+    const std::lock_guard lock(lock_);
+    if (count_ >= lists_.size()) grow();
+    const Node*& list = list_of(node);
+    for (const Node* at = list; at; at = at->next)
+      if (same_expression(*at, node) && retain_if_alive(*at)) return Value::adopt(at);
+    node.next = std::exchange(list, &node);
+    ++count_;
+    return {};
+  }
+  // Nothing happens for a node beside the table, which only a broken graph has.
+  void remove(const Node& node) {
+    const std::lock_guard lock(lock_);
+    if (lists_.empty()) return;
+    const Node** at = &list_of(node);
+    while (*at && *at != &node) at = &(*at)->next;
+    if (!*at) return;
+    *at = node.next;
+    --count_;
+  }
+  size_t count() {
+    const std::lock_guard lock(lock_);
+    return count_;
+  }
+
+ private:
+  static bool retain_if_alive(const Node& node) {
+    int64_t count = node.references.load(std::memory_order_relaxed);
+    while (count > 0)
+      if (node.references.compare_exchange_weak(count, count + 1, std::memory_order_acquire))
+        return true;
+    return false;
+  }
+  // The lowest bits of a hash chose the shard. The number of lists is a power of two.
+  const Node*& list_of(const Node& node) { return lists_[(node.hash >> 8) & (lists_.size() - 1)]; }
+  void grow() {
+    const std::vector<const Node*> old =
+        std::exchange(lists_, std::vector<const Node*>(std::max<size_t>(16, lists_.size() * 2)));
+    for (const Node* node : old) {
+      while (node) {
+        const Node* next = node->next;
+        node->next = std::exchange(list_of(*node), node);
+        node = next;
+      }
+    }
+  }
+
+  SpinLock lock_;  // guards what follows
+  std::vector<const Node*> lists_;
+  size_t count_ = 0;
 };
 constexpr size_t shard_count = 64;
 std::array<Shard, shard_count>& shards() {
@@ -76,61 +128,42 @@ std::array<Shard, shard_count>& shards() {
 }
 Shard& shard_of(uint64_t hash) { return shards()[hash % shard_count]; }
 
-bool retain_if_alive(const Node& node) {
-  int64_t count = node.references.load(std::memory_order_relaxed);
-  while (count > 0)
-    if (node.references.compare_exchange_weak(count, count + 1, std::memory_order_acquire))
-      return true;
-  return false;
-}
-
 // Values and buffers of a dead node are let go of one after the other, not recursively.
 void destroy(const Node* first) {
-  thread_local std::vector<const Node*>* pending = nullptr;
-  if (pending) {
-    pending->push_back(first);
-    return;
+  constinit thread_local bool busy = false;
+  constinit thread_local const Node* dead = nullptr;
+  shard_of(first->hash).remove(*first);
+  first->next = std::exchange(dead, first);
+  if (busy) return;
+  busy = true;
+  while (const Node* node = dead) {
+    dead = node->next;
+    delete node;  // releases the operands, which come back here and are listed
   }
-  std::vector<const Node*> stack{first};
-  pending = &stack;
-  while (!stack.empty()) {
-    const Node* node = stack.back();
-    stack.pop_back();
-    {
-      Shard& shard = shard_of(node->hash);
-      std::lock_guard lock(shard.mutex);
-      auto [at, end] = shard.nodes.equal_range(node->hash);
-      while (at != end && at->second != node) ++at;
-      if (at != end) shard.nodes.erase(at);
-    }
-    delete node;  // releases the operands, which come back here and are pushed
-  }
-  pending = nullptr;
+  busy = false;
 }
 
-std::mutex& value_mutex(const Node* node) {
-  static auto* locks = new std::array<std::mutex, 16>;
+SpinLock& value_lock(const Node* node) {
+  static auto* locks = new std::array<SpinLock, 16>;
   return (*locks)[(uintptr_t(node) >> 6) % 16];
 }
 
 }  // namespace
 
-Value::Value(const Node* node) : node_(node) {
-  if (node_) node_->references.fetch_add(1, std::memory_order_relaxed);
-}
-Value::Value(const Value& other) : Value(other.node_) {}
-Value::~Value() {
-  if (node_ && node_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(node_);
+void Value::release() {
+  if (node_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(node_);
 }
 
-std::shared_ptr<const Storage> Node::value() const {
-  std::lock_guard lock(value_mutex(this));
+std::shared_ptr<const Storage> Node::locked_value() const {
+  const std::lock_guard lock(value_lock(this));
   return computed && computed->failed() ? nullptr : computed;
 }
 
 void Node::set_value(std::shared_ptr<const Storage> storage) const {
-  std::lock_guard lock(value_mutex(this));
-  if (!computed || computed->failed()) computed = std::move(storage);
+  const std::lock_guard lock(value_lock(this));
+  if (computed && !computed->failed()) return;
+  std::swap(computed, storage);
+  has_value.store(true, std::memory_order_release);
 }
 
 namespace {
@@ -160,7 +193,7 @@ std::string place_name(int place) { return place <= 0 ? "cpu" : fmt::format("cud
 
 Value make(Op op, SmallVector<Value, 3> operands, Attr attr, std::optional<DType> dtype,
            const Shape& shape) {
-  auto node = std::make_unique<Node>();
+  std::unique_ptr<Node> node(new Node);
   node->op = op;
   node->operands = std::move(operands);
   node->attr = std::move(attr);
@@ -171,7 +204,7 @@ Value make(Op op, SmallVector<Value, 3> operands, Attr attr, std::optional<DType
   if (op == Op::Data) node->reads_borrowed = node->as<DataAttr>().storage->borrowed();
   node->checks_indices = op == Op::Gather || op == Op::Scatter;
   node->place = place_of(*node);
-  uint64_t h = mix(mix(uint64_t(op), uint64_t(node->dtype)), hash_of(node->shape));
+  uint64_t h = mix(uint64_t(op) << 8 | uint64_t(node->dtype), hash_of(node->shape));
   h = mix(h, std::visit(AttrHash{}, node->attr));
   for (const Value& operand : node->operands) {
     h = mix(h, uint64_t(operand.get()));
@@ -181,17 +214,9 @@ Value make(Op op, SmallVector<Value, 3> operands, Attr attr, std::optional<DType
   }
   if (op == Op::StopGradient || !is_float(node->dtype)) node->requires_grad = false;
   node->hash = h;
-  Shard& shard = shard_of(h);
-  std::lock_guard lock(shard.mutex);
-  auto [at, end] = shard.nodes.equal_range(h);
-  for (; at != end; ++at) {
-    if (!same_expression(*at->second, *node) || !retain_if_alive(*at->second)) continue;
-    Value existing(at->second);
-    at->second->references.fetch_sub(1, std::memory_order_relaxed);  // the count of retain_if_alive
-    return existing;
-  }
-  shard.nodes.emplace(h, node.get());
-  return Value(node.release());
+  node->references.store(1, std::memory_order_relaxed);
+  if (Value existing = shard_of(h).find_or_add(*node)) return existing;
+  return Value::adopt(node.release());
 }
 
 std::string type_string(DType dtype, std::span<const int64_t> shape) {
@@ -201,10 +226,7 @@ std::string type_string(const Node& node) { return type_string(node.dtype, node.
 
 int64_t live_nodes() {
   int64_t count = 0;
-  for (Shard& shard : shards()) {
-    std::lock_guard lock(shard.mutex);
-    count += int64_t(shard.nodes.size());
-  }
+  for (Shard& shard : shards()) count += int64_t(shard.count());
   return count;
 }
 

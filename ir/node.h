@@ -20,6 +20,7 @@
 #include <variant>
 
 #include "cermet/shape.h"
+#include "ir/free_list.h"
 #include "ir/op.h"
 #include "ir/view.h"
 
@@ -32,13 +33,21 @@ class Value {
  public:
   Value() = default;
   explicit Value(const Node* node);
-  Value(const Value& other);
+  Value(const Value& other) : Value(other.node_) {}
   Value(Value&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
   Value& operator=(Value other) noexcept {
     std::swap(node_, other.node_);
     return *this;
   }
-  ~Value();
+  ~Value() {
+    if (node_) release();
+  }
+  // Takes over a reference that was counted already.
+  static Value adopt(const Node* node) {
+    Value out;
+    out.node_ = node;
+    return out;
+  }
 
   explicit operator bool() const { return node_ != nullptr; }
   const Node* get() const { return node_; }
@@ -47,6 +56,7 @@ class Value {
   friend bool operator==(const Value&, const Value&) = default;
 
  private:
+  void release();
   const Node* node_ = nullptr;
 };
 
@@ -166,13 +176,26 @@ struct Node {
 
   // The computed elements, if there are any that did not fail. Both are safe from several threads;
   // the first value that does not fail stays.
-  std::shared_ptr<const Storage> value() const;
+  std::shared_ptr<const Storage> value() const {
+    return has_value.load(std::memory_order_acquire) ? locked_value() : nullptr;
+  }
   void set_value(std::shared_ptr<const Storage> storage) const;
 
+  static void* operator new(size_t) { return FreeList<sizeof(Node)>::take(); }
+  static void operator delete(void* node) { FreeList<sizeof(Node)>::give(node); }
+
   mutable std::atomic<int64_t> references{0};
-  mutable std::shared_ptr<const Storage>
-      computed;  // guarded by a lock inside value() and set_value()
+  mutable std::atomic<bool> has_value{false};       // whether `computed` is or was set
+  mutable std::shared_ptr<const Storage> computed;  // guarded by a lock in the two functions
+  mutable const Node* next = nullptr;  // in the intern table; of a dead node, the next dead one
+
+ private:
+  std::shared_ptr<const Storage> locked_value() const;
 };
+
+inline Value::Value(const Node* node) : node_(node) {
+  if (node_) node_->references.fetch_add(1, std::memory_order_relaxed);
+}
 
 // The node for this expression: the one that exists or a new one. Checks operands and attributes
 // and infers dtype and shape; throws Error. For Parameter, Data, Constant, Cast and Bitcast `dtype`

@@ -23,25 +23,35 @@ ir::Value value_of(const Tensor& tensor) {
   return tensor.state()->value();
 }
 
-DType result_type(std::span<const Operand* const> operands) {
+SmallVector<ir::Value, 3> values_of(std::span<const Operand* const> operands) {
+  SmallVector<ir::Value, 3> out;
+  for (const Operand* operand : operands)
+    out.push_back(operand->is_tensor() ? value_of(operand->tensor()) : ir::Value());
+  return out;
+}
+
+DType result_type(std::span<const Operand* const> operands, std::span<const ir::Value> values) {
+  // Nearly always tensors of one dtype.
+  const auto same = [&](const ir::Value& v) { return v && v->dtype == values[0]->dtype; };
+  if (values[0] && std::ranges::all_of(values, same)) return values[0]->dtype;
   // [0] tensors with axes, [1] tensors of rank 0, [2] numbers
   std::optional<DType> groups[3];
-  for (const Operand* operand : operands) {
+  for (size_t i = 0; i < operands.size(); ++i) {
     DType dtype = DType::Bool;
     size_t group = 2;
-    if (operand->is_tensor()) {
-      const ir::Value value = value_of(operand->tensor());
-      dtype = value->dtype;
-      group = value->shape.empty() ? 1 : 0;
+    if (values[i]) {
+      dtype = values[i]->dtype;
+      group = values[i]->shape.empty() ? 1 : 0;
     } else {
-      switch (operand->scalar().kind()) {
+      switch (operands[i]->scalar().kind()) {
         case DTypeKind::Bool: break;
         case DTypeKind::Unsigned:
         case DTypeKind::Signed: dtype = DType::I64; break;
         case DTypeKind::Float: dtype = DType::F32; break;
       }
     }
-    groups[group] = groups[group] ? promote(*groups[group], dtype) : dtype;
+    groups[group] =
+        !groups[group] || *groups[group] == dtype ? dtype : promote(*groups[group], dtype);
   }
   // Kinds as PyTorch ranks them: signed and unsigned integers are one.
   const auto rank = [](DType dtype) { return is_bool(dtype) ? 0 : is_float(dtype) ? 2 : 1; };
@@ -51,10 +61,33 @@ DType result_type(std::span<const Operand* const> operands) {
   return *out;
 }
 
+namespace {
+
+ir::Value constant_of(const Scalar& number, DType dtype, const Shape& shape) {
+  return number.is_float() ? ir::constant(dtype, shape, number.to_double())
+                           : ir::constant(dtype, shape, number.to_int());
+}
+
+}  // namespace
+
+void convert(std::span<const Operand* const> operands, std::span<ir::Value> values, DType dtype) {
+  const ir::Value* tensor = nullptr;
+  bool on_gpu = false;
+  for (ir::Value& v : values) {
+    if (!v) continue;
+    if (v->dtype != dtype) v = ir::cast(v, dtype);
+    if (!tensor) tensor = &v;
+    on_gpu = on_gpu || v->place > 0;
+  }
+  const Shape& shape = tensor ? (*tensor)->shape : Shape();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (!values[i]) values[i] = constant_of(operands[i]->scalar(), dtype, shape);
+  if (on_gpu) bring_scalars(values);
+}
+
 ir::Value operand_value(const Operand& operand, DType dtype) {
   if (operand.is_tensor()) return ir::cast(value_of(operand.tensor()), dtype);
-  if (operand.scalar().is_float()) return ir::constant(dtype, {}, operand.scalar().to_double());
-  return ir::constant(dtype, {}, operand.scalar().to_int());
+  return constant_of(operand.scalar(), dtype, {});
 }
 
 ir::Value as_float(const ir::Value& x) { return is_float(x->dtype) ? x : ir::cast(x, DType::F32); }

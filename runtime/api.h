@@ -27,12 +27,20 @@ ir::Value placed(const ir::Value& value, const Device& device);
 // brought there when they are needed.
 void bring_scalars(std::span<ir::Value> values);
 
-// The dtype of an operation between operands, by PyTorch's rules: among tensors with axes, then
-// tensors without, then numbers, each later group only matters if its kind (bool < integer < float)
-// is higher.
-DType result_type(std::span<const Operand* const> operands);
+// Operands of one operation as expressions; empty for numbers. Each tensor is read once: another
+// thread may write to it meanwhile.
+SmallVector<ir::Value, 3> values_of(std::span<const Operand* const> operands);
 
-// The operand as an expression of a dtype.
+// The dtype of an operation between operands, whose values_of() these are, by PyTorch's rules:
+// among tensors with axes, then tensors without, then numbers, each later group only matters if its
+// kind (bool < integer < float) is higher.
+DType result_type(std::span<const Operand* const> operands, std::span<const ir::Value> values);
+
+// Makes the values, values_of() the operands, expressions of a dtype; numbers become constants of
+// the first tensor's shape. Where one is on a GPU, scalars are brought there.
+void convert(std::span<const Operand* const> operands, std::span<ir::Value> values, DType dtype);
+
+// The operand as an expression of a dtype; a number has rank 0.
 ir::Value operand_value(const Operand& operand, DType dtype);
 
 // x in a floating point dtype: float32 for integers and bool.

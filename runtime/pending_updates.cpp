@@ -71,12 +71,14 @@ void PendingUpdates::add(uint64_t& ticket, std::weak_ptr<Cell> cell) {
   if (ticket != 0) return;
   std::lock_guard lock(mutex_);
   cells_.emplace(ticket = ++last_ticket_, std::move(cell));
+  empty_ = false;
 }
 
 void PendingUpdates::remove(uint64_t& ticket) {
   if (ticket == 0) return;
   std::lock_guard lock(mutex_);
   cells_.erase(std::exchange(ticket, 0));
+  empty_ = cells_.empty();
 }
 
 std::vector<PendingUpdates::Update> PendingUpdates::listed() const {
@@ -91,6 +93,7 @@ std::vector<PendingUpdates::Update> PendingUpdates::listed() const {
 }
 
 std::vector<PendingUpdates::Update> PendingUpdates::sharing_with(std::span<const ir::Value> roots) {
+  if (empty_) return {};
   {
     std::lock_guard lock(mutex_);
     if (cells_.empty()) return {};

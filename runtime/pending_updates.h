@@ -11,6 +11,7 @@
 // It may be used by several threads; a cell's lock may be held while it is called, never the other
 // way round.
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,7 +41,8 @@ class PendingUpdates {
  private:
   std::vector<Update> listed() const;
 
-  mutable std::mutex mutex_;  // guards what follows
+  std::atomic<bool> empty_ = true;  // as cells_ is
+  mutable std::mutex mutex_;        // guards what follows
   std::map<uint64_t, std::weak_ptr<Cell>> cells_;
   uint64_t last_ticket_ = 0;
   int64_t debt_ = 0;

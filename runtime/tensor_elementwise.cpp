@@ -11,10 +11,12 @@ namespace cermet {
 
 using runtime::as_float;
 using runtime::called;
+using runtime::convert;
 using runtime::operand_value;
 using runtime::result_of;
 using runtime::result_type;
 using runtime::value_of;
+using runtime::values_of;
 
 namespace {
 
@@ -32,17 +34,27 @@ Tensor unary(ir::Op op, const Tensor& x, const SourceLocation& where) {
   });
 }
 
+// Whether 1 / n is exact in every dtype: programs get numbers as arguments, and could not find out.
+bool has_exact_reciprocal(double n) {
+  int exponent = 0;
+  return std::fabs(std::frexp(n, &exponent)) == 0.5 && std::abs(exponent) < 12;
+}
+
 Tensor binary(ir::Op op, const Operand& x, const Operand& y) {
   return result_of(ir::name(op), x.where(), [&] {
     const Operand* operands[] = {&x, &y};
-    DType dtype = result_type(operands);
+    SmallVector<ir::Value, 3> values = values_of(operands);
+    DType dtype = result_type(operands, values);
     if (wants_float(op) && !is_float(dtype)) dtype = DType::F32;
     // bool has no arithmetic of its own: as in PyTorch, + is or, * is and, - is an error.
     if (is_bool(dtype) && op == ir::Op::Add) op = ir::Op::BitwiseOr;
     if (is_bool(dtype) && op == ir::Op::Mul) op = ir::Op::BitwiseAnd;
-    ir::Value values[] = {operand_value(x, dtype), operand_value(y, dtype)};
-    runtime::bring_scalars(values);
-    return ir::elementwise(op, values);
+    convert(operands, std::span(values.begin(), values.end()), dtype);
+    if (op == ir::Op::Div && !y.is_tensor() && has_exact_reciprocal(y.scalar().to_double())) {
+      op = ir::Op::Mul;
+      values[1] = ir::like(values[1], 1 / y.scalar().to_double());
+    }
+    return ir::elementwise_from(op, std::move(values));
   });
 }
 
@@ -58,7 +70,7 @@ ir::Value bool_operand(const Operand& x) {
 Tensor where(const Operand& condition, const Operand& x, const Operand& y) {
   return result_of("where", condition.where(), [&] {
     const Operand* operands[] = {&x, &y};
-    const DType dtype = result_type(operands);
+    const DType dtype = result_type(operands, values_of(operands));
     ir::Value values[] = {bool_operand(condition), operand_value(x, dtype),
                           operand_value(y, dtype)};
     runtime::bring_scalars(values);
@@ -92,13 +104,13 @@ Tensor logical(std::string_view op, ir::Op row, const Operand& x, const Operand&
 Tensor swapped(std::string_view op, ir::Op row, const Operand& x, const Operand& y) {
   return result_of(op, x.where(), [&] {
     const Operand* operands[] = {&x, &y};
-    const DType dtype = result_type(operands);
-    ir::Value values[] = {operand_value(y, dtype), operand_value(x, dtype)};
-    runtime::bring_scalars(values);
-    if (!broadcast_shapes(values[1]->shape, values[0]->shape))
+    SmallVector<ir::Value, 3> values = values_of(operands);
+    convert(operands, std::span(values.begin(), values.end()), result_type(operands, values));
+    if (!broadcast_shapes(values[0]->shape, values[1]->shape))
       throw Error(fmt::format("{}: shapes do not broadcast, {} and {}", op,
-                              ir::type_string(*values[1]), ir::type_string(*values[0])));
-    return ir::elementwise(row, values);
+                              ir::type_string(*values[0]), ir::type_string(*values[1])));
+    std::swap(values[0], values[1]);
+    return ir::elementwise_from(row, std::move(values));
   });
 }
 
@@ -164,13 +176,11 @@ Tensor clamped(std::string_view op, const Tensor& x, const Operand* min, const O
     SmallVector<const Operand*, 3> operands{&self};
     for (const Operand* bound : {min, max})
       if (bound) operands.push_back(bound);
-    const DType dtype = result_type(operands);
-    ir::Value v = operand_value(self, dtype);
-    const auto bound_by = [&](const Operand& by, bool below) {
-      ir::Value both[] = {v, operand_value(by, dtype)};
-      runtime::bring_scalars(both);
-      const ir::Value& bound = both[1];
-      v = both[0];
+    SmallVector<ir::Value, 3> values = values_of(operands);
+    const DType dtype = result_type(operands, values);
+    convert(operands, std::span(values.begin(), values.end()), dtype);
+    ir::Value& v = values[0];
+    const auto bound_by = [&](const Operand& by, const ir::Value& bound, bool below) {
       if (!broadcast_shapes(v->shape, bound->shape))
         throw Error(fmt::format("clamp: shapes do not broadcast, {} and {}", ir::type_string(*v),
                                 ir::type_string(*bound)));
@@ -179,8 +189,8 @@ Tensor clamped(std::string_view op, const Tensor& x, const Operand* min, const O
         outside = ir::bitwise_or(outside, ir::ne(bound, bound));
       v = ir::where(outside, bound, v);
     };
-    if (min) bound_by(*min, true);
-    if (max) bound_by(*max, false);
+    if (min) bound_by(*min, values[1], true);
+    if (max) bound_by(*max, values.back(), false);
     return v;
   });
 }

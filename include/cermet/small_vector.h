@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -27,7 +28,7 @@ class SmallVector {
   SmallVector(const std::vector<T>& v) : SmallVector(v.begin(), v.end()) {}
   template <std::input_iterator It>
   SmallVector(It first, It last) {
-    for (; first != last; ++first) push_back(*first);
+    append(first, last);
   }
   SmallVector(const SmallVector& other) : SmallVector(other.begin(), other.end()) {}
   SmallVector(SmallVector&& other) noexcept { take(other); }
@@ -71,12 +72,24 @@ class SmallVector {
   void resize(size_t count, const T& value = T()) {
     while (size_ > count) pop_back();
     reserve(count);
-    while (size_ < count) std::construct_at(data_ + size_++, value);
+    std::uninitialized_fill(data_ + size_, data_ + count, value);
+    size_ = uint32_t(count);
   }
   template <std::input_iterator It>
   void assign(It first, It last) {
     clear();
-    for (; first != last; ++first) push_back(*first);
+    append(first, last);
+  }
+  template <std::input_iterator It>
+  void append(It first, It last) {
+    if constexpr (std::forward_iterator<It>) {
+      const size_t count = size_t(std::distance(first, last));
+      reserve(size_ + count);
+      std::uninitialized_copy(first, last, data_ + size_);
+      size_ += uint32_t(count);
+    } else {
+      for (; first != last; ++first) push_back(*first);
+    }
   }
   iterator insert(const_iterator where, T value) {
     const size_t at = size_t(where - data_);
@@ -93,7 +106,10 @@ class SmallVector {
 
   operator std::span<const T>() const { return {data_, size_}; }
   friend bool operator==(const SmallVector& a, const SmallVector& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    if (a.size_ != b.size_) return false;
+    for (size_t i = 0; i < a.size_; ++i)  // a few elements: no call of memcmp
+      if (!(a.data_[i] == b.data_[i])) return false;
+    return true;
   }
 
  private:
