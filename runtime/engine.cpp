@@ -22,7 +22,7 @@ constexpr std::string_view codegen_version = "1";
 
 // A process that never stops meeting new programs forgets old ones.
 constexpr size_t plan_limit = 4096, kernel_limit = 16384;
-constexpr size_t signature_limit = size_t(256) << 20;  // bytes: unrolled loops have long ones
+constexpr size_t signature_limit = size_t(32) << 20;  // words: unrolled loops have long ones
 
 // The first line in which two texts differ: what made a kernel of a known name a new one.
 std::string first_difference(std::string_view before, std::string_view now) {
@@ -85,67 +85,99 @@ const compiler::Target& Engine::target() {
   return *target_;
 }
 
-std::shared_ptr<const Engine::Kernel> Engine::kernel_for(
-    const compiler::loops::Function& function) {
-  const std::string text = compiler::loops::print(function);
-  const std::string key = fmt::format("{}\n{}\n{}", codegen_version, print_target(target()), text);
-  {
-    std::lock_guard lock(mutex_);
-    if (const auto at = kernels_.find(key); at != kernels_.end()) {
-      log_.count(&EngineStats::kernel_hits);
-      return at->second;
-    }
-  }
-  CodeBlob blob;
+// A kernel that is not in memory.
+struct Engine::MissingKernel {
+  const compiler::loops::Function* function;
+  std::string key;
+  size_t text_begin;  // of the loop text in the key, which ends with it
+  std::shared_ptr<const Kernel> kernel;
   bool from_disk = false;
-  if (const auto cached = disk_cache_.get(bytes_of(key))) {
+  double milliseconds = 0;
+};
+
+// From disk, or by LLVM: as a pure function of the key, so that threads can do it side by side.
+void Engine::load(MissingKernel& missing) {
+  CodeBlob blob;
+  if (const auto cached = disk_cache_.get(bytes_of(missing.key))) {
     try {
       blob = parse_blob(*cached);
-      from_disk = true;
+      missing.from_disk = true;
     } catch (const DeviceError&) {
       // A damaged entry is compiled again, and overwritten below.
     }
   }
-  CompileRecord record{function.name, {}, 0};
-  if (!from_disk) {
+  if (!missing.from_disk) {
     const auto start = std::chrono::steady_clock::now();
-    blob = relocate_elf(compiler::llvm_backend().to_object(function, target()));
-    record.milliseconds =
+    blob = relocate_elf(compiler::llvm_backend().to_object(*missing.function, target()));
+    missing.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    disk_cache_.put(bytes_of(key), serialize_blob(blob));
+    disk_cache_.put(bytes_of(missing.key), serialize_blob(blob));
   }
   auto kernel = std::make_shared<Kernel>();
   kernel->code = arena_.place(blob);
   // The name is no part of the text: code from the disk may have been made under another one.
-  CERMET_CHECK(blob.entries.size() == 1, "the code of kernel {} has {} functions", function.name,
-               blob.entries.size());
+  CERMET_CHECK(blob.entries.size() == 1, "the code of kernel {} has {} functions",
+               missing.function->name, blob.entries.size());
   kernel->entry =
       reinterpret_cast<compiler::KernelFunction>(kernel->code->entry(blob.entries[0].name));
+  missing.kernel = std::move(kernel);
+}
 
+// Keeps a kernel that was loaded, unless another thread was first.
+std::shared_ptr<const Engine::Kernel> Engine::keep(const MissingKernel& loaded) {
   std::lock_guard lock(mutex_);
   if (kernels_.size() >= kernel_limit) kernels_.clear();
-  const auto [at, fresh] = kernels_.emplace(key, kernel);
-  if (from_disk) {
+  const auto [at, fresh] = kernels_.emplace(loaded.key, loaded.kernel);
+  if (loaded.from_disk) {
     log_.count(&EngineStats::disk_hits);
   } else {
+    CompileRecord record{loaded.function->name, {}, loaded.milliseconds};
+    const std::string_view text = std::string_view(loaded.key).substr(loaded.text_begin);
     if (last_text_.size() >= kernel_limit) last_text_.clear();
-    std::string& before = last_text_[function.name];
+    std::string& before = last_text_[loaded.function->name];
     record.reason = before.empty() ? "new kernel" : first_difference(before, text);
     before = text;
     log_.add_compile(std::move(record));
   }
-  return at->second;  // another thread's, if it was first
+  return at->second;
 }
 
-std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
-  {
-    std::lock_guard lock(mutex_);
-    if (const auto at = plans_.find(request.signature); at != plans_.end()) {
-      log_.count(&EngineStats::plan_hits);
-      return at->second;
+std::vector<std::shared_ptr<const Engine::Kernel>> Engine::kernels_for(
+    const compiler::Program& program) {
+  std::vector<std::shared_ptr<const Kernel>> out(program.launches.size());
+  std::vector<MissingKernel> missing;
+  std::unordered_map<std::string, size_t> wanted;   // by key: which of missing
+  std::vector<std::pair<size_t, size_t>> launches;  // a launch, and which of missing it is for
+  const std::string prefix = fmt::format("{}\n{}\n", codegen_version, print_target(target()));
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (program.launches[i].kind != compiler::Kernel::Kind::Fused) continue;
+    const compiler::loops::Function& function = program.launches[i].kernel.function;
+    std::string key = prefix + compiler::loops::print(function);
+    {
+      std::lock_guard lock(mutex_);
+      if (const auto at = kernels_.find(key); at != kernels_.end()) out[i] = at->second;
     }
-    log_.count(&EngineStats::plan_misses);
+    const auto [at, fresh] =
+        out[i] ? std::pair(wanted.end(), false) : wanted.emplace(key, missing.size());
+    if (!fresh) log_.count(&EngineStats::kernel_hits);
+    if (fresh) missing.push_back({&function, std::move(key), prefix.size(), nullptr});
+    if (!out[i]) launches.emplace_back(i, at->second);
   }
+  threads_.parallel_for(int64_t(missing.size()), [&](int64_t i, int) { load(missing[size_t(i)]); });
+  std::vector<std::shared_ptr<const Kernel>> loaded;
+  for (const MissingKernel& one : missing) loaded.push_back(keep(one));
+  for (const auto& [launch, which] : launches) out[launch] = loaded[which];
+  return out;
+}
+
+std::shared_ptr<const Engine::Plan> Engine::known_plan(const Signature& signature) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = plans_.find(signature);
+  return at == plans_.end() ? nullptr : at->second;
+}
+
+std::shared_ptr<const Engine::Plan> Engine::make_plan(const Request& request) {
+  log_.count(&EngineStats::plan_misses);
   auto plan = std::make_shared<Plan>();
   const ir::Graph graph = make_graph(request);
   compiler::Target target = this->target();
@@ -153,15 +185,12 @@ std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request) {
   target.memory_budget = request.memory_budget;
   if (!dump_stages_.empty()) dump(dump_stages_, graph, target);
   plan->program = compiler::compile(graph, target);
-  for (const compiler::Program::Launch& launch : plan->program.launches)
-    plan->kernels.push_back(launch.kind == compiler::Kernel::Kind::Fused
-                                ? kernel_for(launch.kernel.function)
-                                : nullptr);
+  plan->kernels = kernels_for(plan->program);
   std::lock_guard lock(mutex_);
-  signature_bytes_ += request.signature.size();
-  if (plans_.size() >= plan_limit || signature_bytes_ > signature_limit) {
+  signature_words_ += request.signature.words.size();
+  if (plans_.size() >= plan_limit || signature_words_ > signature_limit) {
     plans_.clear();
-    signature_bytes_ = request.signature.size();
+    signature_words_ = request.signature.words.size();
   }
   return plans_.emplace(request.signature, std::move(plan)).first->second;
 }
@@ -170,53 +199,72 @@ std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<cons
                                                                   compiler::Numerics numerics,
                                                                   int64_t memory_budget) {
   const Request request = make_request(roots, numerics, memory_budget);
-  const auto plan = plan_for(request);
-  const compiler::Program& program = plan->program;
-
-  std::vector<Buffer> results(roots.size());
-  std::vector<uint64_t> scalars(request.inputs.size());
-  std::vector<Buffer> held;  // inputs stay where they are while kernels run
-  const Buffer arena =
-      program.arena_bytes > 0 ? allocator_.allocate(size_t(program.arena_bytes)) : Buffer();
-  std::vector<void*> memory;
-  for (const compiler::Program::Buffer& buffer : program.buffers) {
-    switch (buffer.kind) {
-      case compiler::KernelBuffer::Kind::Parameter: {
-        const ir::Node& input = *request.inputs[size_t(buffer.slot)];
-        if (input.op == ir::Op::Constant) {
-          scalars[size_t(buffer.slot)] = input.as<ir::ConstantAttr>().bits;
-          memory.push_back(&scalars[size_t(buffer.slot)]);
-          break;
-        }
-        held.push_back(buffer_of(input.op == ir::Op::Data ? *input.as<ir::DataAttr>().storage
-                                                          : *input.value()));
-        memory.push_back(held.back().data());
-        break;
-      }
-      case compiler::KernelBuffer::Kind::Temporary:
-        memory.push_back(static_cast<std::byte*>(arena.data()) + buffer.offset);
-        break;
-      case compiler::KernelBuffer::Kind::Result: {
-        const Shape shape = {buffer.elements};
-        results[size_t(buffer.slot)] = allocator_.allocate(buffer.dtype, shape);
-        memory.push_back(results[size_t(buffer.slot)].data());
-        break;
-      }
-    }
-  }
-  run(*plan, memory);
-
-  std::vector<std::shared_ptr<const BufferStorage>> out;
-  for (size_t i = 0; i < roots.size(); ++i) {
-    out.push_back(std::make_shared<const BufferStorage>(results[i]));
-    if (!roots[i]->reads_borrowed && roots[i]->op != ir::Op::Data) roots[i]->set_value(out.back());
-  }
+  auto out = run(request, request.inputs);
+  for (size_t i = 0; i < roots.size(); ++i)
+    if (!roots[i]->reads_borrowed && roots[i]->op != ir::Op::Data) roots[i]->set_value(out[i]);
   return out;
 }
 
-void Engine::run(const Plan& plan, std::span<void* const> memory) {
-  for (size_t i = 0; i < plan.program.launches.size(); ++i) launch(plan, i, memory);
-  log_.add_realize(int64_t(plan.program.launches.size()));
+namespace {
+
+// The elements of an input that is no scalar. Memory that is written to when somebody else computes
+// is held: pending expressions that read it are pointed at a copy then.
+const void* elements_of(const ir::Node& input, SmallVector<Buffer, 4>& held,
+                        SmallVector<std::shared_ptr<const ir::Storage>, 4>& values) {
+  if (input.op != ir::Op::Data) {
+    values.push_back(input.value());
+    return values.back()->host_data();
+  }
+  const ir::Storage& storage = *input.as<ir::DataAttr>().storage;
+  if (!storage.borrowed()) return storage.host_data();
+  held.push_back(buffer_of(storage));
+  return held.back().data();
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<const BufferStorage>> Engine::run(const Request& request,
+                                                              std::span<const ir::Value> inputs) {
+  std::shared_ptr<const Plan> plan = known_plan(request.signature);
+  const bool known = plan != nullptr;
+  if (!known) plan = make_plan(request);
+  const compiler::Program& program = plan->program;
+
+  SmallVector<Buffer, 4> results(request.roots.size());
+  SmallVector<uint64_t, 8> scalars(inputs.size());
+  SmallVector<Buffer, 4> held;  // inputs stay where they are while kernels run
+  SmallVector<std::shared_ptr<const ir::Storage>, 4> values;
+  const Buffer arena =
+      program.arena_bytes > 0 ? allocator_.allocate(size_t(program.arena_bytes)) : Buffer();
+  SmallVector<void*, 24> memory;
+  for (const compiler::Program::Buffer& buffer : program.buffers) {
+    const size_t slot = size_t(buffer.slot);
+    switch (buffer.kind) {
+      case compiler::KernelBuffer::Kind::Parameter:
+        if (const ir::Node& input = *inputs[slot]; input.op == ir::Op::Constant) {
+          scalars[slot] = input.as<ir::ConstantAttr>().bits;
+          memory.push_back(&scalars[slot]);
+        } else {
+          memory.push_back(const_cast<void*>(elements_of(input, held, values)));
+        }
+        break;
+      case compiler::KernelBuffer::Kind::Temporary:
+        memory.push_back(static_cast<std::byte*>(arena.data()) + buffer.offset);
+        break;
+      case compiler::KernelBuffer::Kind::Result:
+        results[slot] = allocator_.allocate(buffer.dtype, std::span(&buffer.elements, 1));
+        memory.push_back(results[slot].data());
+        break;
+    }
+  }
+  for (size_t i = 0; i < program.launches.size(); ++i) launch(*plan, i, memory);
+  const auto launches = int64_t(program.launches.size());
+  known ? log_.add_known_realize(launches) : log_.add_realize(launches);
+
+  std::vector<std::shared_ptr<const BufferStorage>> out;
+  out.reserve(results.size());
+  for (Buffer& result : results) out.push_back(make_storage(std::move(result)));
+  return out;
 }
 
 void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memory) {
@@ -227,7 +275,7 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
   }
   const compiler::LoweredKernel& kernel = launch.kernel;
   if (kernel.range <= 0) return;
-  std::vector<void*> buffers;
+  SmallVector<void*, 12> buffers;
   for (int32_t b : kernel.buffers) buffers.push_back(memory[size_t(b)]);
   // Each task is a run of units; their number has no influence on results, so it may depend on the
   // threads.

@@ -54,6 +54,10 @@ class Engine {
   std::vector<std::shared_ptr<const BufferStorage>> realize(std::span<const ir::Value> roots,
                                                             compiler::Numerics numerics = {},
                                                             int64_t memory_budget = 0);
+  // Runs what was requested on these inputs, which are like those of the request; no node is told
+  // its value.
+  std::vector<std::shared_ptr<const BufferStorage>> run(const Request& request,
+                                                        std::span<const ir::Value> inputs);
 
   Allocator& allocator() { return allocator_; }
   ThreadPool& threads() { return threads_; }
@@ -66,9 +70,13 @@ class Engine {
  private:
   struct Kernel;
   struct Plan;
-  std::shared_ptr<const Plan> plan_for(const Request& request);
-  std::shared_ptr<const Kernel> kernel_for(const compiler::loops::Function& function);
-  void run(const Plan& plan, std::span<void* const> memory);
+  std::shared_ptr<const Plan> known_plan(const Signature& signature) const;
+  std::shared_ptr<const Plan> make_plan(const Request& request);
+  // By launch; null for Sort. Those that are missing are loaded side by side.
+  std::vector<std::shared_ptr<const Kernel>> kernels_for(const compiler::Program& program);
+  struct MissingKernel;
+  void load(MissingKernel& missing);
+  std::shared_ptr<const Kernel> keep(const MissingKernel& loaded);
   void launch(const Plan& plan, size_t index, std::span<void* const> memory);
 
   EngineOptions options_;
@@ -80,8 +88,8 @@ class Engine {
   const std::vector<const compiler::Stage*> dump_stages_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles or runs
   std::unique_ptr<compiler::Target> target_;
-  std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_;
-  size_t signature_bytes_ = 0;  // of the keys of plans_, about
+  std::unordered_map<Signature, std::shared_ptr<const Plan>, SignatureHash> plans_;
+  size_t signature_words_ = 0;  // of the keys of plans_, about
   std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
   std::unordered_map<std::string, std::string>
       last_text_;  // by kernel name: for the reason of a compile

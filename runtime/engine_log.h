@@ -2,9 +2,10 @@
 // What an engine counts and remembers of its work, for statistics() and explain().
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <vector>
+
+#include "ir/spin_lock.h"
 
 namespace cermet::runtime {
 
@@ -30,6 +31,8 @@ class EngineLog {
  public:
   void count(int64_t EngineStats::* what);
   void add_realize(int64_t launches);
+  // The same, of a program that was known.
+  void add_known_realize(int64_t launches);
   void add_compile(CompileRecord record);
 
   EngineStats stats() const;
@@ -38,7 +41,7 @@ class EngineLog {
   void reset();
 
  private:
-  mutable std::mutex mutex_;  // guards what follows
+  mutable ir::SpinLock lock_;  // guards what follows
   EngineStats stats_;
   std::vector<CompileRecord> records_;
 };

@@ -1,8 +1,9 @@
 #include "runtime/signature.h"
 
+#include <xxhash.h>
+
 #include <cmath>
-#include <cstring>
-#include <unordered_map>
+#include <utility>
 
 #include "ir/build.h"
 
@@ -14,15 +15,17 @@ using ir::Op;
 
 class Writer {
  public:
-  explicit Writer(std::string& out) : out_(out) {}
-  void number(int64_t value) {
-    char bytes[sizeof value];
-    std::memcpy(bytes, &value, sizeof value);
-    out_.append(bytes, sizeof value);
-  }
+  explicit Writer(Signature& out) : out_(out.words) {}
+  void number(int64_t value) { out_.push_back(value); }
   void dims(std::span<const int64_t> dims) {
     number(int64_t(dims.size()));
-    for (int64_t d : dims) number(d);
+    out_.append(dims.begin(), dims.end());
+  }
+  // What every node has: an op, or what kind of input it is (-1 a buffer, -2 a scalar).
+  void node(int64_t kind, DType dtype, size_t operands, std::span<const int64_t> shape) {
+    number((kind + 2) | int64_t(dtype) << 16 | int64_t(shape.size()) << 24 |
+           int64_t(operands) << 40);
+    out_.append(shape.begin(), shape.end());
   }
 
   void operator()(std::monostate) {}
@@ -48,14 +51,22 @@ class Writer {
   void operator()(const ir::CustomGradientAttr&) {}
 
  private:
-  std::string& out_;
+  decltype(Signature::words)& out_;
 };
 
-// Constants that simplification or code generation look at.
+// Constants that simplification or code generation look at. Among floats few: the number of
+// elements that a mean divides by is one, and programs must not depend on it.
 bool specialised(const Node& node) {
   if (is_bool(node.dtype)) return true;
   const double value = *ir::constant_value(node);
-  return !std::isfinite(value) || (std::fabs(value) <= 16 && value * 2 == std::trunc(value * 2));
+  if (is_float(node.dtype)) return !std::isfinite(value) || value == 0 || std::fabs(value) == 1;
+  return std::fabs(value) <= 16;
+}
+
+// Exponents of pow() for which there is something simpler.
+bool simple_exponent(const Node& node, const Node& user) {
+  return node.op == Op::Constant && user.op == Op::Pow && user.operands[1].get() == &node &&
+         *ir::constant_value(node) == 2;
 }
 
 }  // namespace
@@ -76,6 +87,44 @@ const Node* resolve(const Node* node) {
   return node;
 }
 
+// Positions of nodes: a hash table that is cheap to make for a few nodes, and never shrinks.
+class Positions {
+ public:
+  static constexpr int64_t entered = -1;  // on the stack
+
+  // The position of a node that was added.
+  int64_t& at(const Node* node) { return slots_[find(node)].position; }
+  // Whether the node is new; it is `entered` then.
+  bool add(const Node* node) {
+    Slot& slot = slots_[find(node)];
+    if (slot.node) return false;
+    slot = {node, entered};
+    if (++count_ * 2 > slots_.size()) grow();
+    return true;
+  }
+
+ private:
+  struct Slot {
+    const Node* node = nullptr;
+    int64_t position = 0;
+  };
+  size_t find(const Node* node) const {
+    const size_t mask = slots_.size() - 1;
+    size_t i = (uintptr_t(node) >> 4) * 0x9e3779b97f4a7c15u >> 32 & mask;
+    while (slots_[i].node && slots_[i].node != node) i = (i + 1) & mask;
+    return i;
+  }
+  void grow() {
+    const SmallVector<Slot, 32> old =
+        std::exchange(slots_, SmallVector<Slot, 32>(slots_.size() * 4));
+    for (const Slot& slot : old)
+      if (slot.node) slots_[find(slot.node)] = slot;
+  }
+
+  SmallVector<Slot, 32> slots_ = SmallVector<Slot, 32>(32);
+  size_t count_ = 0;
+};
+
 // The walk of a request: depth first, each node once, without recursion.
 class RequestWalk {
  public:
@@ -83,7 +132,7 @@ class RequestWalk {
 
   void root(const ir::Value& value) {
     const Node* node = resolve(value.get());
-    enter(node);
+    enter(node, nullptr);
     while (!stack_.empty()) {
       Frame& top = stack_.back();
       if (top.next == top.count) {
@@ -92,11 +141,11 @@ class RequestWalk {
       } else {
         // CustomGradient keeps operands that execution does not need; resolve() leads past them.
         const Node* operand = resolve(top.node->operands[top.next++].get());
-        top.operands.push_back(operand);
-        enter(operand);  // invalidates top
+        operands_.push_back(operand);
+        enter(operand, top.node);  // invalidates top
       }
     }
-    out_.roots.push_back(position_.at(node));
+    out_.roots.push_back(positions_.at(node));
   }
 
  private:
@@ -104,39 +153,39 @@ class RequestWalk {
     const Node* node;
     bool input;
     size_t next, count;
-    SmallVector<const Node*, 3> operands;
   };
 
-  void enter(const Node* node) {
-    if (!position_.emplace(node, -1).second) return;
-    const bool input = is_input(*node);
-    stack_.push_back({node, input, 0, input ? 0 : node->operands.size(), {}});
+  void enter(const Node* node, const Node* user) {
+    if (!positions_.add(node)) return;
+    const bool input = is_input(*node) && !(user && simple_exponent(*node, *user));
+    stack_.push_back({node, input, 0, input ? 0 : node->operands.size()});
   }
 
+  // The last operands_ are those of the frame.
   void leave(const Frame& frame) {
     const Node& node = *frame.node;
-    writer_.number(frame.input ? (node.op == Op::Constant ? -2 : -1) : int64_t(node.op));
-    writer_.number(int64_t(node.dtype));
-    writer_.dims(node.shape);
+    const int64_t kind = frame.input ? (node.op == Op::Constant ? -2 : -1) : int64_t(node.op);
+    writer_.node(kind, node.dtype, frame.count, node.shape);
     if (frame.input) {
-      out_.inputs.emplace_back(&node);
+      out_.inputs.push_back(ir::Value(&node));
     } else {
       std::visit(writer_, node.attr);
-      writer_.number(int64_t(frame.operands.size()));
-      for (const Node* operand : frame.operands) {
-        out_.operands.push_back(position_.at(operand));
+      for (size_t i = operands_.size() - frame.count; i < operands_.size(); ++i) {
+        out_.operands.push_back(positions_.at(operands_[i]));
         writer_.number(out_.operands.back());
       }
+      operands_.resize(operands_.size() - frame.count);
     }
-    position_.at(&node) = int64_t(out_.nodes.size());
+    positions_.at(&node) = int64_t(out_.nodes.size());
     out_.nodes.push_back(&node);
     out_.is_input.push_back(frame.input);
   }
 
   Request& out_;
   Writer writer_;
-  std::unordered_map<const Node*, int64_t> position_;  // -1: on the stack
-  std::vector<Frame> stack_;
+  Positions positions_;
+  SmallVector<Frame, 16> stack_;
+  SmallVector<const Node*, 48> operands_;  // of the frames, those seen so far, resolved
 };
 
 }  // namespace
@@ -154,6 +203,8 @@ Request make_request(std::span<const ir::Value> roots, compiler::Numerics numeri
   RequestWalk walk(request);
   for (const ir::Value& root : roots) walk.root(root);
   for (int64_t position : request.roots) out.number(position);
+  const auto& words = request.signature.words;
+  request.signature.hash = XXH3_64bits(words.data(), words.size() * sizeof(words[0]));
   return request;
 }
 

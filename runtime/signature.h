@@ -4,29 +4,39 @@
 // Two requests have the same signature exactly when one program serves both: equal ops, dtypes,
 // shapes, attributes and numerics, with buffers and scalars replaced by slots. So a new learning
 // rate or a new random key is a new argument, not a new program. Constants that programs are
-// specialised on (small whole numbers, halves, infinities, NaN, bool) stay in the signature.
+// specialised on (0, 1, infinities, NaN, small integers, bool, squares) stay in the signature.
 
-#include <string>
-#include <vector>
-
+#include "cermet/small_vector.h"
 #include "compiler/target.h"
 #include "ir/graph.h"
 
 namespace cermet::runtime {
 
+// Words that say all of this, compared one by one, and their hash.
+struct Signature {
+  SmallVector<int64_t, 96> words;
+  uint64_t hash = 0;
+  friend bool operator==(const Signature& a, const Signature& b) {
+    return a.hash == b.hash && a.words == b.words;
+  }
+};
+struct SignatureHash {
+  size_t operator()(const Signature& signature) const { return signature.hash; }
+};
+
 // A request is taken in one walk and not looked at again in the graph, since other threads may
 // compute nodes of it meanwhile: what was pending at the walk is pending in the plan.
 struct Request {
-  std::string signature;        // compared byte for byte
+  Signature signature;
   compiler::Numerics numerics;  // the signature has this and the next, too
   int64_t memory_budget = 0;    // compiler::Target::memory_budget
   // By slot: a Data node, a node with a computed value, or a Constant (a scalar).
-  std::vector<ir::Value> inputs;
+  SmallVector<ir::Value, 8> inputs;
   // What the roots need, operands before users, down to the inputs. The roots keep it alive.
-  std::vector<const ir::Node*> nodes;
-  std::vector<bool> is_input;     // of each node; the inputs are in this order
-  std::vector<int64_t> operands;  // positions in nodes: those of all nodes, one after the other
-  std::vector<int64_t> roots;     // positions in nodes
+  SmallVector<const ir::Node*, 32> nodes;
+  SmallVector<uint8_t, 32> is_input;  // of each node; the inputs are in this order
+  SmallVector<int64_t, 48> operands;  // positions in nodes: those of all nodes, one after the other
+  SmallVector<int64_t, 4> roots;      // positions in nodes
 };
 
 // What a program receives instead of computing it: a buffer that exists, or a scalar.

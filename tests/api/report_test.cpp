@@ -1,5 +1,7 @@
 // What tensors and the library say of themselves: printing, graph text, statistics, explain().
 
+#include <map>
+
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "ir/text.h"
@@ -82,4 +84,33 @@ TEST_CASE("report: memory is given back when tensors go") {
     CHECK(ct::statistics().peak_bytes >= ct::statistics().live_bytes);
   }
   CHECK(ct::statistics().live_bytes == before);
+}
+
+TEST_CASE("report: batches of any size, and any rate, compile each kernel at most twice", "[cpu]") {
+  std::vector<Tensor> weights{ct::rand(ct::Key(1), {20, 33}), ct::zeros({33}),
+                              ct::rand(ct::Key(2), {33, 10}), ct::zeros({10})};
+  for (Tensor& w : weights) w = (w * 0.1).realize().clone().set_requires_grad();
+  const auto train = [&](int64_t batch, double rate) {
+    const Tensor x = ct::rand(ct::Key(3), {batch, 20}).realize();
+    const Tensor y = ct::randint(ct::Key(4), 0, 10, {batch}).realize();
+    const Tensor h = (ct::matmul(x, weights[0]) + weights[1]).relu();
+    const Tensor loss = ct::cross_entropy(ct::matmul(h, weights[2]) + weights[3], y);
+    loss.backward();
+    const ct::NoGrad no_grad;
+    for (Tensor& w : weights) {
+      w.sub_(w.grad() * rate);
+      w.set_grad(Tensor());
+    }
+    loss.realize();
+    (x * rate).softmax(1).realize();
+  };
+  ct::reset_statistics();
+  for (int64_t batch = 2; batch <= 40; ++batch) train(batch, 0.01);
+  for (int i = 0; i < 60; ++i) train(24, 0.0013 + 0.0007 * i);
+  std::map<std::string, int> compiled;
+  for (const ct::Compile& c : ct::compiles()) ++compiled[c.kernel];
+  for (const auto& [kernel, times] : compiled) {
+    INFO(kernel << "\n" << ct::explain());
+    CHECK(times <= 2);
+  }
 }
