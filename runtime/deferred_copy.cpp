@@ -5,6 +5,7 @@
 #include "ir/build.h"
 #include "ir/graph.h"
 #include "runtime/devices.h"
+#include "runtime/step_recorder.h"
 
 namespace cermet::runtime {
 namespace {
@@ -80,6 +81,7 @@ ir::Value later_on(const ir::Value& value, const Device& device) {
   const bool now = value->reads_borrowed || value->checks_indices || known_elements(*value) ||
                    device_of(*value) == device;
   if (now) return value_on(value, device);
+  refuse_while_recording();
   place_of(device);  // throws if there is none
   const ir::Value moved =
       ir::data(std::make_shared<const DeferredCopy>(value, device), value->dtype, value->shape);

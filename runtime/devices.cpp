@@ -1,5 +1,6 @@
 #include "runtime/devices.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -10,6 +11,7 @@
 #include "runtime/memory_budget.h"
 #include "runtime/numerics.h"
 #include "runtime/open_runs.h"
+#include "runtime/step_recorder.h"
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
@@ -24,8 +26,10 @@ namespace {
 std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
                                                            std::span<const ir::Value> roots,
                                                            compiler::Numerics numerics) {
+  refuse_while_recording();
   const int64_t budget = current_memory_budget();
   std::vector<std::shared_ptr<const ir::Storage>> out;
+  out.reserve(roots.size());
   if (place <= 0) {
     for (auto& storage : default_engine().realize(roots, numerics, budget))
       out.push_back(std::move(storage));
@@ -75,6 +79,7 @@ std::shared_ptr<const ir::Storage> copied(const ir::Storage& from, size_t bytes,
 }  // namespace
 
 std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements) {
+  if (elements.place() == 0) return nullptr;
   const auto* there = dynamic_cast<const DeviceStorage*>(&elements);
   return there ? there->outcome() : nullptr;
 }
@@ -112,6 +117,20 @@ std::map<int, std::vector<size_t>> by_place(std::span<const ir::Value> roots) {
 
 }  // namespace
 
+std::vector<std::shared_ptr<const ir::Storage>> run_request(int place, const Request& request,
+                                                            std::span<const ir::Value> inputs) {
+  std::vector<std::shared_ptr<const ir::Storage>> out;
+  out.reserve(request.roots.size());
+  if (place <= 0) {
+    for (auto& storage : default_engine().run(request, inputs)) out.push_back(std::move(storage));
+  } else {
+    for (auto& storage : gpu_engine(place - 1).run(request, inputs))
+      out.push_back(std::move(storage));
+    for (const auto& elements : out) require_right(*elements);
+  }
+  return out;
+}
+
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {
   return realize_values(roots, current_numerics());
 }
@@ -119,6 +138,8 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots,
                                                                compiler::Numerics numerics) {
   resolve_below(roots);
+  if (roots.size() == 1 && roots[0]->op != ir::Op::Data)
+    return realize_at(std::max<int>(0, roots[0]->place), roots, numerics);
   std::vector<std::shared_ptr<const ir::Storage>> out(roots.size());
   for (size_t i = 0; i < roots.size(); ++i)
     if (is_deferred(*roots[i])) out[i] = known_elements(*roots[i]);
@@ -166,6 +187,7 @@ ir::Value value_on(const ir::Value& value, const Device& device) {
 }
 
 std::shared_ptr<const ir::Storage> elements_on(const ir::Value& value, int place) {
+  refuse_while_recording();
   const size_t bytes = size_t(value->numel()) * size_of(value->dtype);
   if (value->place > 0) settle_runs(Settle::All, value->place);
   if (value->place < 0 && value->op != ir::Op::Data) {

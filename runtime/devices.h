@@ -12,6 +12,7 @@
 #include "compiler/target.h"
 #include "ir/node.h"
 #include "runtime/gpu_outcome.h"
+#include "runtime/signature.h"
 
 namespace cermet::runtime {
 
@@ -33,6 +34,10 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
 
 // What realize_values would take for temporaries and results.
 int64_t planned_bytes(std::span<const ir::Value> roots);
+
+// Runs a request at a place on inputs that are like its own, and waits for it if it can fail.
+std::vector<std::shared_ptr<const ir::Storage>> run_request(int place, const Request& request,
+                                                            std::span<const ir::Value> inputs);
 
 // The outcome of what computed the elements, if it is not known to be good (runtime/open_runs.h).
 std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements);

@@ -32,10 +32,10 @@ constexpr size_t kernel_alignment = 16;
 constexpr size_t most_open = 4;
 
 // By slot; null for a scalar.
-std::vector<std::shared_ptr<const ir::Storage>> storages_of(const Request& request) {
+std::vector<std::shared_ptr<const ir::Storage>> storages_of(std::span<const ir::Value> inputs) {
   std::vector<std::shared_ptr<const ir::Storage>> out;
-  out.reserve(request.inputs.size());
-  for (const ir::Value& input : request.inputs)
+  out.reserve(inputs.size());
+  for (const ir::Value& input : inputs)
     out.push_back(input->op == ir::Op::Constant ? nullptr
                   : input->op == ir::Op::Data   ? resolved(input->as<ir::DataAttr>().storage)
                                                 : input->value());
@@ -241,16 +241,15 @@ cuda::DeviceBuffer GpuEngine::ready(const DeviceStorage& storage, size_t bytes) 
 }
 
 GpuEngine::Memory GpuEngine::memory_for(
-    const compiler::Program& program, const Request& request,
+    const compiler::Program& program, std::span<const ir::Value> nodes,
     std::span<const std::shared_ptr<const ir::Storage>> inputs) {
   Memory memory;
   memory.addresses.reserve(program.buffers.size());
-  memory.results.resize(request.roots.size());
   cuda::Address scalars{};  // of all inputs, those without a scalar included
   const auto copy_scalars = [&] {
-    std::vector<uint64_t> bits(request.inputs.size());
+    std::vector<uint64_t> bits(nodes.size());
     for (size_t i = 0; i < bits.size(); ++i)
-      if (!inputs[i]) bits[i] = request.inputs[i]->as<ir::ConstantAttr>().bits;
+      if (!inputs[i]) bits[i] = nodes[i]->as<ir::ConstantAttr>().bits;
     memory.held.push_back(device_.allocate(bits.size() * sizeof(bits[0])));
     device_.copy_to_device(memory.held.back().address(), std::as_bytes(std::span(bits)));
     return memory.held.back().address();
@@ -260,7 +259,7 @@ GpuEngine::Memory GpuEngine::memory_for(
       if (!scalars) scalars = copy_scalars();
       return scalars + sizeof(uint64_t) * slot;
     }
-    const ir::Node& node = *request.inputs[slot];
+    const ir::Node& node = *nodes[slot];
     const auto* ours = dynamic_cast<const DeviceStorage*>(inputs[slot].get());
     const size_t bytes = size_t(node.numel()) * size_of(node.dtype);
     memory.held.push_back(ours ? ready(*ours, bytes) : upload(*inputs[slot], bytes)->buffer());
@@ -280,6 +279,8 @@ GpuEngine::Memory GpuEngine::memory_for(
         memory.addresses.push_back(arena + size_t(buffer.offset));
         break;
       case KernelBuffer::Kind::Result: {
+        if (size_t(buffer.slot) >= memory.results.size())
+          memory.results.resize(size_t(buffer.slot) + 1);
         cuda::DeviceBuffer& result = memory.results[size_t(buffer.slot)];
         result = device_.allocate(size_t(buffer.elements) * size_of(buffer.dtype));
         memory.addresses.push_back(result.address());
@@ -292,22 +293,38 @@ GpuEngine::Memory GpuEngine::memory_for(
 
 std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
     std::span<const ir::Value> roots, compiler::Numerics numerics, int64_t memory_budget) {
-  refuse_capture();
   const Request request = make_request(roots, numerics, memory_budget);
-  const auto plan = plan_for(request);
-  const std::vector<std::shared_ptr<const ir::Storage>> inputs = storages_of(request);
+  const std::vector<std::shared_ptr<const ir::Storage>> inputs = storages_of(request.inputs);
   for (size_t i = 0; i < inputs.size(); ++i)  // another thread found that it failed: what now?
     if (!inputs[i] && request.inputs[i]->op != ir::Op::Constant)
       return realize(roots, numerics, memory_budget);
+  auto out = run(request, request.inputs, inputs);
+  // What is computed from constants alone belongs to no device: another may need it as well.
+  for (size_t i = 0; i < roots.size(); ++i)
+    if (roots[i]->place >= 0 && !roots[i]->reads_borrowed && roots[i]->op != ir::Op::Data)
+      roots[i]->set_value(out[i]);
+  return out;
+}
+
+std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::run(const Request& request,
+                                                                 std::span<const ir::Value> nodes) {
+  return run(request, nodes, storages_of(nodes));
+}
+
+std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::run(
+    const Request& request, std::span<const ir::Value> nodes,
+    std::span<const std::shared_ptr<const ir::Storage>> inputs) {
+  refuse_capture();
+  const auto plan = plan_for(request);
   std::vector<std::shared_ptr<Outcome>> earlier = open_outcomes(inputs);
 
   const cuda::Card::Current current(*device_.card());
-  const Memory memory = memory_for(plan->program(), request, inputs);
+  const Memory memory = memory_for(plan->program(), nodes, inputs);
   std::unique_ptr<ReportSlot> slot = plan->run(device_, memory.addresses, recorder_, *slots_);
   log_.add_realize(int64_t(plan->program().launches.size()));
 
   std::shared_ptr<Outcome> outcome;
-  std::vector<bool> can_fail(roots.size());
+  std::vector<bool> can_fail(request.roots.size());
   if (slot || !earlier.empty()) {
     can_fail = roots_that_can_fail(request, inputs);
     if (!slot)
@@ -323,13 +340,9 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::realize(
     keep_open(outcome);
   }
   std::vector<std::shared_ptr<const DeviceStorage>> out;
-  for (size_t i = 0; i < roots.size(); ++i) {
+  for (size_t i = 0; i < request.roots.size(); ++i)
     out.push_back(
         std::make_shared<const DeviceStorage>(memory.results[i], can_fail[i] ? outcome : nullptr));
-    // What is computed from constants alone belongs to no device: another may need it as well.
-    if (roots[i]->place >= 0 && !roots[i]->reads_borrowed && roots[i]->op != ir::Op::Data)
-      roots[i]->set_value(out.back());
-  }
   return out;
 }
 

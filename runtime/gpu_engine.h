@@ -54,6 +54,11 @@ class GpuEngine {
                                                             compiler::Numerics numerics = {},
                                                             int64_t memory_budget = 0);
 
+  // Runs what was requested on these inputs, which are like those of the request; no node is told
+  // its value. Results as those of realize().
+  std::vector<std::shared_ptr<const DeviceStorage>> run(const Request& request,
+                                                        std::span<const ir::Value> inputs);
+
   // The elements of a storage of the host, copied to the device.
   std::shared_ptr<const DeviceStorage> upload(const ir::Storage& storage, size_t bytes);
 
@@ -64,11 +69,14 @@ class GpuEngine {
 
  private:
   struct Memory;
+  std::vector<std::shared_ptr<const DeviceStorage>> run(
+      const Request& request, std::span<const ir::Value> nodes,
+      std::span<const std::shared_ptr<const ir::Storage>> inputs);
   std::shared_ptr<const GpuPlan> plan_for(const Request& request);
   std::vector<cuda::Function> kernels_for(const compiler::Program& program);
   cuda::Module compile(const std::string& kernels, const std::string& source);
   GpuCode code_for(const std::string& kernels, const std::string& source);
-  Memory memory_for(const compiler::Program& program, const Request& request,
+  Memory memory_for(const compiler::Program& program, std::span<const ir::Value> nodes,
                     std::span<const std::shared_ptr<const ir::Storage>> inputs);
   cuda::DeviceBuffer ready(const DeviceStorage& storage, size_t bytes);
   void refuse_capture() const;
@@ -82,9 +90,9 @@ class GpuEngine {
   Recorder recorder_;
   const std::shared_ptr<ReportSlots> slots_;
   mutable std::mutex mutex_;  // guards what follows; never held while a kernel compiles
-  std::unordered_map<std::string, std::shared_ptr<const GpuPlan>> plans_;  // by signature
-  std::unordered_map<std::string, cuda::Function> kernels_;                // by loop text
-  std::deque<std::shared_ptr<Outcome>> open_;  // that may not be known yet, in order
+  std::unordered_map<Signature, std::shared_ptr<const GpuPlan>, SignatureHash> plans_;
+  std::unordered_map<std::string, cuda::Function> kernels_;  // by loop text
+  std::deque<std::shared_ptr<Outcome>> open_;                // that may not be known yet, in order
 };
 
 // Opens a GPU in the caller's context (cuda::Devices::use_context).

@@ -83,7 +83,7 @@ void undo(Run& run) {
     if (!mistake) {
       cell->settled(*result.elements);
     } else {
-      cell->failed(*result.elements);
+      cell->failed(*result.elements, cell);
       wrong.push_back(cell);
     }
   }

@@ -1,5 +1,6 @@
 // Realizing tensors: which cells are computed, as one program, and what happens to them then.
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "runtime/devices.h"
@@ -29,7 +30,9 @@ class Work {
   }
   std::span<const std::shared_ptr<Cell>> cells() const { return cells_; }
   std::span<const std::shared_ptr<Cell>> updates() const { return cells().subspan(asked_); }
-  std::span<const ir::Value> asked() const { return std::span(roots_).first(asked_); }
+  std::span<const ir::Value> asked() const {
+    return std::span<const ir::Value>(roots_).first(asked_);
+  }
 
   void run_all() const { run(roots_); }
   void run_asked() const { run(asked()); }
@@ -51,7 +54,8 @@ class Work {
     for (size_t i = 0; i < roots.size(); ++i) require_fit_for_home(*cells_[i], *results[i]);
     std::vector<OpenResult> given;
     for (size_t i = 0; i < roots.size(); ++i)
-      given.push_back({cells_[i], roots[i], results[i], i < asked_, numerics_});
+      if (results[i]->place() > 0)
+        given.push_back({cells_[i], roots[i], results[i], i < asked_, numerics_});
     for (size_t i = 0; i < roots.size(); ++i) cells_[i]->computed(roots[i], results[i]);
     add_open_runs(given, where_);
   }
@@ -69,21 +73,24 @@ class Work {
 
   const SourceLocation where_;
   const compiler::Numerics numerics_ = current_numerics();
-  std::vector<std::shared_ptr<Cell>> cells_;
-  std::vector<ir::Value> roots_;  // of each cell
-  size_t asked_ = 0;              // those that were asked for come first
+  SmallVector<std::shared_ptr<Cell>, 4> cells_;
+  SmallVector<ir::Value, 4> roots_;  // of each cell
+  size_t asked_ = 0;                 // those that were asked for come first
 };
 
 }  // namespace
 
 void realize_states(std::span<const std::shared_ptr<TensorState>> states,
                     const SourceLocation& where) {
+  refuse_while_recording();
   settle_runs(Settle::Finished);
   Work work(where);
   std::unordered_set<const Cell*> seen;
-  for (const auto& state : states)
-    if (seen.insert(state->cell().get()).second && !state->cell()->elements())
-      work.add(state->cell(), state->cell()->value(), true);
+  for (const auto& state : states) {
+    const std::shared_ptr<Cell>& cell = state->cell();
+    if (states.size() > 1 && !seen.insert(cell.get()).second) continue;
+    if (!cell->has_elements()) work.add(cell, cell->value(), true);
+  }
   if (work.asked().empty()) return;
 
   for (const auto& [cell, value] : pending_updates().sharing_with(work.asked()))

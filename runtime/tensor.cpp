@@ -60,7 +60,7 @@ const Tensor& Tensor::realize(SourceLocation where) const {
 }
 
 void realize(std::span<const Tensor> tensors, SourceLocation where) {
-  std::vector<std::shared_ptr<runtime::TensorState>> states;
+  SmallVector<std::shared_ptr<runtime::TensorState>, 4> states;
   for (const Tensor& t : tensors) {
     state_of("realize", t, where);
     states.push_back(t.state(where));

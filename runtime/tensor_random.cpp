@@ -76,7 +76,11 @@ void manual_seed(uint64_t seed) {
   generator().seed = seed;
   generator().next = 0;
 }
-Key next_key() { return Key(generator().seed).fold(generator().next.fetch_add(1)); }
+Key next_key() {
+  if (runtime::StepRecorder* recorder = runtime::StepRecorder::active())
+    return recorder->hand_key();
+  return Key(generator().seed).fold(generator().next.fetch_add(1));
+}
 
 Tensor rand(const Key& key, const Shape& shape, const Options& options, SourceLocation where) {
   return created_on("rand", options.device, where,

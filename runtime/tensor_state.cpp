@@ -45,17 +45,28 @@ Tensor Gradient::get() const {
   return gradient_;
 }
 void Gradient::set(Tensor gradient) {
+  if (StepRecorder* recorder = StepRecorder::active())
+    recorder->remember(shared_from_this(), get());
   std::lock_guard lock(mutex_);
   std::swap(gradient_, gradient);
 }
 
+bool Gradient::replace(Tensor gradient) {
+  std::lock_guard lock(mutex_);
+  const auto state = [](const Tensor& t) { return t.defined() ? t.state().get() : nullptr; };
+  std::swap(gradient_, gradient);
+  return state(gradient_) != state(gradient);
+}
+
 // What was there is released outside of the lock: graphs may hang on it.
 void Gradient::add(const ir::Value& more) {
+  if (StepRecorder* recorder = StepRecorder::active())
+    recorder->remember(shared_from_this(), get());
   Tensor before;
   std::lock_guard lock(mutex_);
   const bool first = !gradient_.defined();
   auto sum = std::make_shared<TensorState>(first ? more : gradient_.state()->value() + more);
-  if (!first) sum->cell()->list();  // an in-place update in all but form
+  if (!first) sum->cell()->list(sum->cell());  // an in-place update in all but form
   before = std::exchange(gradient_, Tensor(std::move(sum)));
 }
 
@@ -65,51 +76,52 @@ Cell::Cell(std::shared_ptr<const ir::Storage> home, DType dtype, int64_t element
 }
 
 bool Cell::has_home() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   return bool(home_);
 }
 
 Cell::~Cell() { pending_updates().remove(ticket_); }
 
 ir::Value Cell::value() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   return value_;
 }
 
-void Cell::assign(ir::Value value) {
+void Cell::assign(ir::Value value, const std::weak_ptr<Cell>& self) {
   if (const ir::Value old = this->value(); old->place > 0 || value->place > 0)
     value = value_on(value, device_of(*old));  // a cell stays where it is
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   CERMET_CHECK(value->shape == value_->shape && value->dtype == value_->dtype,
                "a cell of {} is assigned {}", ir::type_string(*value_), ir::type_string(*value));
   if (value->checks_indices || (value->place > 0 && runs_are_open()))
     before_.push_back(std::move(value_));
   else
     before_.clear();
-  value_ = std::move(value);
+  std::swap(value_, value);  // what was there is let go of without the lock
   elements_ = nullptr;
-  pending_updates().add(ticket_, weak_from_this());
+  // What was made while a step is recorded cannot be computed.
+  if (made_in_ == 0) pending_updates().add(ticket_, self);
 }
 
-void Cell::list() {
-  std::lock_guard lock(mutex_);
-  if (!elements_) pending_updates().add(ticket_, weak_from_this());
+void Cell::list(const std::weak_ptr<Cell>& self) {
+  const std::lock_guard lock(lock_);
+  if (!elements_ && made_in_ == 0) pending_updates().add(ticket_, self);
 }
 
 void Cell::withhold() {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   pending_updates().remove(ticket_);
 }
 
 std::vector<ir::Value> Cell::history() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   std::vector<ir::Value> out = before_;
   out.push_back(value_);
   return out;
 }
 
 void Cell::put_back(const ir::Value& now, const ir::Value& value) {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   if (value_ != now) return;
   while (!before_.empty() && value_ != value) {
     value_ = std::move(before_.back());
@@ -119,12 +131,18 @@ void Cell::put_back(const ir::Value& now, const ir::Value& value) {
 }
 
 std::shared_ptr<const ir::Storage> Cell::elements() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   return elements_;
 }
 
+bool Cell::has_elements() const {
+  const std::lock_guard lock(lock_);
+  return elements_ != nullptr;
+}
+
 void Cell::computed(const ir::Value& value, std::shared_ptr<const ir::Storage> elements) {
-  std::lock_guard lock(mutex_);
+  ir::Value old;  // let go of without the lock
+  const std::lock_guard lock(lock_);
   if (value != value_) return;
   elements_ = std::move(elements);
   pending_updates().remove(ticket_);
@@ -137,7 +155,9 @@ void Cell::computed(const ir::Value& value, std::shared_ptr<const ir::Storage> e
     open_.clear();
   }
   if (home_) write_home(*elements_);
-  if (replaced) value_ = home_ ? home_ : ir::data(elements_, value_->dtype, value_->shape);
+  if (!replaced) return;
+  old = std::move(value_);
+  value_ = home_ ? home_ : ir::data(elements_, old->dtype, old->shape);
 }
 
 // Takes elements off those whose outcome is not known. Nothing if they are not among them.
@@ -150,7 +170,7 @@ std::optional<Cell::Open> Cell::close(const ir::Storage& elements) {
 }
 
 void Cell::settled(const ir::Storage& elements) {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   if (!close(elements)) return;
   const auto at = std::ranges::find_if(
       before_, [&](const ir::Value& value) { return shows(*value, elements); });
@@ -160,8 +180,8 @@ void Cell::settled(const ir::Storage& elements) {
     before_.clear();
 }
 
-void Cell::failed(const ir::Storage& elements) {
-  std::lock_guard lock(mutex_);
+void Cell::failed(const ir::Storage& elements, const std::weak_ptr<Cell>& self) {
+  const std::lock_guard lock(lock_);
   const std::optional<Open> open = close(elements);
   if (!open || elements_.get() != &elements) return;
   elements_ = nullptr;
@@ -169,7 +189,7 @@ void Cell::failed(const ir::Storage& elements) {
     value_ = std::move(before_.back());
     before_.pop_back();
   }
-  if (!before_.empty()) pending_updates().add(ticket_, weak_from_this());
+  if (!before_.empty()) pending_updates().add(ticket_, self);
 }
 
 // Copies the elements to the home. If somebody else still holds the home's Data node, a pending
@@ -185,7 +205,7 @@ void Cell::write_home(const ir::Storage& elements) {
 // Tensors with equal expressions share the buffer that was computed for them, and pending
 // expressions read it: a pointer to it is given out only if nobody else has it, else to a copy.
 void* Cell::give_out() {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(lock_);
   CERMET_CHECK(elements_ != nullptr, "a pointer to elements that do not exist");
   if (!home_) {
     const bool in_data = value_->op == ir::Op::Data;
@@ -198,18 +218,35 @@ void* Cell::give_out() {
   return address_of(*elements_);
 }
 
-TensorState::TensorState(const ir::Value& value)
-    : cell_(std::make_shared<Cell>(value)),
-      view_(ir::ViewMap::identity(value->shape)),
-      dtype_(value->dtype) {}
+TensorState::TensorState(ir::Value value) : shape_(value->shape), dtype_(value->dtype) {
+  cell_ = std::allocate_shared<Cell>(ir::FreeListAllocator<Cell>(), std::move(value));
+}
+
+TensorState::TensorState(std::shared_ptr<Cell> cell) : cell_(std::move(cell)) {
+  const ir::Value value = cell_->value();
+  shape_ = value->shape, dtype_ = value->dtype;
+}
 
 TensorState::TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached)
-    : cell_(std::move(cell)), view_(std::move(map)), dtype_(dtype), detached_(detached) {}
+    : cell_(std::move(cell)),
+      shape_(map.shape()),
+      view_(new ir::ViewMap(std::move(map))),
+      dtype_(dtype),
+      detached_(detached) {}
+
+const ir::ViewMap& TensorState::make_view() const {
+  auto made = std::make_unique<const ir::ViewMap>(ir::ViewMap::identity(shape_));
+  const ir::ViewMap* known = nullptr;
+  if (view_.compare_exchange_strong(known, made.get(), std::memory_order_acq_rel))
+    return *made.release();
+  return *known;  // another thread's
+}
 
 ir::Value TensorState::value() const {
   if (leaf_ && !detached_) return ir::view(leaf_->value(), *leaf_view_);
-  ir::Value value = cell_->value();
-  if (!view_.is_identity() || view_.shape() != value->shape) value = ir::view(value, view_);
+  ir::Value value = cell_value();
+  const ir::ViewMap* view = view_.load(std::memory_order_acquire);
+  if (view && (!view->is_identity() || shape_ != value->shape)) value = ir::view(value, *view);
   if (variable_) return ir::leaf(value, variable_);
   return detached_ ? ir::stop_gradient(value) : value;
 }
@@ -221,7 +258,7 @@ void TensorState::make_leaf() {
 
 bool TensorState::requires_grad() const {
   if (variable_) return true;
-  return !detached_ && (leaf_ ? leaf_->requires_grad() : cell_->value()->requires_grad);
+  return !detached_ && (leaf_ ? leaf_->requires_grad() : cell_value()->requires_grad);
 }
 
 namespace {
@@ -267,19 +304,34 @@ ir::Value with_shown(const ir::Value& old, const ir::ViewMap& view, const ir::Va
 
 }  // namespace
 
-bool TensorState::writable() const { return !overlaps(view_.levels()[0]); }
+bool TensorState::writable() const {
+  const ir::ViewMap* view = view_.load(std::memory_order_acquire);
+  return !view || !overlaps(view->levels()[0]);
+}
 
 void TensorState::assign(const ir::Value& elements, bool recorded) {
   if (elements->numel() == 0) return;
-  const ir::Value old = cell_->value();
-  ir::Value fresh = with_shown(old, view_, recorded ? elements : ir::stop_gradient(elements));
+  const ir::Value old = cell_value();
+  ir::Value fresh = with_shown(old, view(), recorded ? elements : ir::stop_gradient(elements));
   if (!recorded && old->requires_grad) fresh = unrecorded(fresh, old);
-  cell_->assign(std::move(fresh));
+  if (cell_->stands_outside())
+    StepRecorder::active()->assign(cell_, std::move(fresh));
+  else
+    cell_->assign(std::move(fresh), cell_);
 }
 
 Tensor make_tensor(ir::Value value) {
   if (!grad_mode()) value = ir::stop_gradient(value);
-  return Tensor(std::make_shared<TensorState>(std::move(value)));
+  return Tensor(
+      std::allocate_shared<TensorState>(ir::FreeListAllocator<TensorState>(), std::move(value)));
+}
+
+Tensor make_tensor(std::shared_ptr<const ir::Storage> elements, DType dtype, const Shape& shape) {
+  ir::Value value = ir::data(elements, dtype, shape);
+  auto cell = std::allocate_shared<Cell>(ir::FreeListAllocator<Cell>(), std::move(value),
+                                         std::move(elements));
+  return Tensor(
+      std::allocate_shared<TensorState>(ir::FreeListAllocator<TensorState>(), std::move(cell)));
 }
 
 bool& grad_mode() {

@@ -26,17 +26,21 @@
 
 #include "cermet/tensor.h"
 #include "ir/build.h"
+#include "ir/spin_lock.h"
+#include "runtime/step_recorder.h"
 #include "runtime/storage.h"
 
 namespace cermet::runtime {
 
 // The gradient of a leaf. The leaf's tensors keep it, not the nodes: what it is computed from
 // contains the leaf's nodes, and would never be let go of.
-class Gradient {
+class Gradient : public std::enable_shared_from_this<Gradient> {
  public:
   Tensor get() const;
   void set(Tensor gradient);
   void add(const ir::Value& more);
+  // As set(), without telling a recorder. Returns whether another tensor was there.
+  bool replace(Tensor gradient);
 
  private:
   mutable std::mutex mutex_;
@@ -53,9 +57,12 @@ class GradVariable : public ir::Variable {
   const std::weak_ptr<Gradient> gradient_;
 };
 
-class Cell : public std::enable_shared_from_this<Cell> {
+class Cell {
  public:
   explicit Cell(ir::Value value) : value_(std::move(value)) {}
+  // A cell whose elements are known; the value is a Data node of them.
+  Cell(ir::Value value, std::shared_ptr<const ir::Storage> elements)
+      : value_(std::move(value)), elements_(std::move(elements)) {}
   // A cell whose elements live in memory of the outside.
   Cell(std::shared_ptr<const ir::Storage> home, DType dtype, int64_t elements);
   ~Cell();
@@ -63,10 +70,11 @@ class Cell : public std::enable_shared_from_this<Cell> {
   Cell& operator=(const Cell&) = delete;
 
   ir::Value value() const;
-  // A write: lists the cell among the pending updates.
-  void assign(ir::Value value);
-  // Lists the cell among the pending updates: its value took the place of another one.
-  void list();
+  // A write: lists the cell, which `self` is, among the pending updates.
+  void assign(ir::Value value, const std::weak_ptr<Cell>& self);
+  // Lists the cell, which `self` is, among the pending updates: its value took the place of another
+  // one.
+  void list(const std::weak_ptr<Cell>& self);
   // Takes it off that list until the next write.
   void withhold();
   // What the cell held since it was computed, oldest first, as far as what follows can fail; the
@@ -75,15 +83,22 @@ class Cell : public std::enable_shared_from_this<Cell> {
   // Undoes the writes after `value`, which is of the history, if nothing was written since `now`.
   void put_back(const ir::Value& now, const ir::Value& value);
 
+  // Whether the active recorder, if there is one, shows a placeholder for this cell.
+  bool stands_outside() const {
+    const uint64_t recording = StepRecorder::active_number();
+    return recording != 0 && recording != made_in_;
+  }
+
   std::atomic<bool> consumed = false;  // see TensorState
   // The elements, if they were computed since the last assign().
   std::shared_ptr<const ir::Storage> elements() const;
+  bool has_elements() const;
   // The elements of `value` were computed; nothing happens if the cell has another value by now.
   void computed(const ir::Value& value, std::shared_ptr<const ir::Storage> elements);
   // Of elements that were computed when their outcome was not known: they are right; they are not,
-  // and the cell is what it was before, unless it was written to since.
+  // and the cell, which `self` is, is what it was before, unless it was written to since.
   void settled(const ir::Storage& elements);
-  void failed(const ir::Storage& elements);
+  void failed(const ir::Storage& elements, const std::weak_ptr<Cell>& self);
   // The memory of the elements, which exist and are right. From now on the outside may write to it.
   void* give_out();
   bool has_home() const;
@@ -96,7 +111,8 @@ class Cell : public std::enable_shared_from_this<Cell> {
   std::optional<Open> close(const ir::Storage& elements);
   void write_home(const ir::Storage& elements);
 
-  mutable std::mutex mutex_;  // guards what follows
+  const uint64_t made_in_ = StepRecorder::active_number();
+  mutable ir::SpinLock lock_;  // guards what follows
   ir::Value value_;
   std::shared_ptr<const ir::Storage> elements_;  // of value_
   ir::Value home_;                               // a Data node of the home, or empty
@@ -108,13 +124,21 @@ class Cell : public std::enable_shared_from_this<Cell> {
 class TensorState {
  public:
   // A tensor of its own.
-  explicit TensorState(const ir::Value& value);
+  explicit TensorState(ir::Value value);
+  explicit TensorState(std::shared_ptr<Cell> cell);  // all of its elements
   // What `map` shows of a cell; one strided level, nothing masked.
   TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached);
 
-  const Shape& shape() const { return view_.shape(); }
+  ~TensorState() { delete view_.load(std::memory_order_relaxed); }
+  TensorState(const TensorState&) = delete;
+  TensorState& operator=(const TensorState&) = delete;
+
+  const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
-  const ir::ViewMap& view() const { return view_; }
+  const ir::ViewMap& view() const {
+    const ir::ViewMap* view = view_.load(std::memory_order_acquire);
+    return view ? *view : make_view();
+  }
   const std::shared_ptr<Cell>& cell() const { return cell_; }
   bool detached() const { return detached_; }
 
@@ -135,30 +159,39 @@ class TensorState {
 
   // A view of a leaf: its expression is a view of the leaf's node, which is not in the cell.
   void set_leaf(std::shared_ptr<TensorState> leaf, ir::ViewMap view) {
-    leaf_ = std::move(leaf), leaf_view_ = std::move(view);
+    leaf_ = std::move(leaf), leaf_view_ = std::make_unique<const ir::ViewMap>(std::move(view));
   }
   const std::shared_ptr<TensorState>& leaf() const { return leaf_; }
-  const std::optional<ir::ViewMap>& leaf_view() const { return leaf_view_; }
+  const std::unique_ptr<const ir::ViewMap>& leaf_view() const { return leaf_view_; }
 
   // Whether backward() went through here without retain_graph. The views of all elements of a cell
   // have it in common.
   std::atomic<bool>& consumed() { return whole() ? cell_->consumed : consumed_; }
 
  private:
-  bool whole() const { return numel(view_.shape()) == cell_->value()->numel(); }
+  // Of all elements of the cell, as this thread sees them.
+  ir::Value cell_value() const {
+    return cell_->stands_outside() ? StepRecorder::active()->read(cell_) : cell_->value();
+  }
+  bool whole() const { return numel(shape_) == cell_->value()->numel(); }
+  const ir::ViewMap& make_view() const;
 
   std::shared_ptr<Cell> cell_;
-  ir::ViewMap view_;
+  Shape shape_;
+  // Null: all elements of the cell in their order and shape; made by the first who asks.
+  mutable std::atomic<const ir::ViewMap*> view_ = nullptr;
   DType dtype_;
   std::atomic<bool> consumed_ = false;
   bool detached_ = false;                   // shares the elements, but not their gradient
   std::shared_ptr<GradVariable> variable_;  // of a leaf that requires grad, as is
   std::shared_ptr<Gradient> gradient_;
   std::shared_ptr<TensorState> leaf_;
-  std::optional<ir::ViewMap> leaf_view_;
+  std::unique_ptr<const ir::ViewMap> leaf_view_;
 };
 
 Tensor make_tensor(ir::Value value);
+// The tensor of elements that were computed.
+Tensor make_tensor(std::shared_ptr<const ir::Storage> elements, DType dtype, const Shape& shape);
 
 // What gradients see of a cell's value: it, without the writes that were not recorded.
 ir::Value as_recorded(ir::Value value);

@@ -6,6 +6,7 @@
 #include "cermet/error.h"     // IWYU pragma: export
 #include "cermet/explain.h"   // IWYU pragma: export
 #include "cermet/grad.h"      // IWYU pragma: export
+#include "cermet/jit.h"       // IWYU pragma: export
 #include "cermet/memory.h"    // IWYU pragma: export
 #include "cermet/npy.h"       // IWYU pragma: export
 #include "cermet/numerics.h"  // IWYU pragma: export
