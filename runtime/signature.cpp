@@ -54,19 +54,20 @@ class Writer {
   decltype(Signature::words)& out_;
 };
 
-// Constants that simplification or code generation look at. Among floats few: the number of
-// elements that a mean divides by is one, and programs must not depend on it.
+// Constants that simplification or code generation look at.
 bool specialised(const Node& node) {
   if (is_bool(node.dtype)) return true;
   const double value = *ir::constant_value(node);
-  if (is_float(node.dtype)) return !std::isfinite(value) || value == 0 || std::fabs(value) == 1;
-  return std::fabs(value) <= 16;
+  return !std::isfinite(value) || (std::fabs(value) <= 16 && value * 2 == std::trunc(value * 2));
 }
 
-// Exponents of pow() for which there is something simpler.
-bool simple_exponent(const Node& node, const Node& user) {
-  return node.op == Op::Constant && user.op == Op::Pow && user.operands[1].get() == &node &&
-         *ir::constant_value(node) == 2;
+// A float that divides, other than 1: how many elements a mean is of, which programs must not
+// depend on.
+bool counts(const Node& node, const Node& user) {
+  if (node.op != Op::Constant || user.op != Op::Div || user.operands[1].get() != &node)
+    return false;
+  const double value = *ir::constant_value(node);
+  return std::isfinite(value) && value != 0 && std::fabs(value) != 1;
 }
 
 }  // namespace
@@ -157,7 +158,7 @@ class RequestWalk {
 
   void enter(const Node* node, const Node* user) {
     if (!positions_.add(node)) return;
-    const bool input = is_input(*node) && !(user && simple_exponent(*node, *user));
+    const bool input = is_input(*node) || (user && counts(*node, *user));
     stack_.push_back({node, input, 0, input ? 0 : node->operands.size()});
   }
 

@@ -4,7 +4,8 @@
 // Two requests have the same signature exactly when one program serves both: equal ops, dtypes,
 // shapes, attributes and numerics, with buffers and scalars replaced by slots. So a new learning
 // rate or a new random key is a new argument, not a new program. Constants that programs are
-// specialised on (0, 1, infinities, NaN, small integers, bool, squares) stay in the signature.
+// specialised on (small whole numbers, halves, infinities, NaN, bool) stay in the signature, unless
+// they divide.
 
 #include "cermet/small_vector.h"
 #include "compiler/target.h"

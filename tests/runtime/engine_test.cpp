@@ -215,9 +215,10 @@ TEST_CASE("engine: CERMET_DUMP prints the stages of what is compiled, once for e
   const EnvironmentVariable dump("CERMET_DUMP", "graph,kernels");
   Engine engine(without_disk());
   dump.set("graph,nonsense");
-  CHECK_THROWS_WITH(Engine(without_disk()),
-                    "CERMET_DUMP: 'nonsense' is no stage; there are graph simplified kernels loops "
-                    "cuda ptx resources llvm asm");
+  CHECK_THROWS_WITH(
+      Engine(without_disk()),
+      "CERMET_DUMP: 'nonsense' is no stage; there are graph simplified kernels memory loops "
+      "cuda ptx resources llvm asm");
   dump.set(nullptr);
 
   std::FILE* file = std::tmpfile();
