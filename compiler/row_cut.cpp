@@ -44,7 +44,8 @@ std::optional<RowCut> cut_rows(const Kernel& kernel, const KernelProgram& progra
     cut.axes.push_back(d);
     indices *= kernel.outer[size_t(d)];
   }
-  if (indices % rows != 0) return std::nullopt;
+  // A unit of a kernel over pairs of rows is more than a row.
+  if (indices % rows != 0 || plan.range != indices * plan.chunks) return std::nullopt;
   cut.rest = indices / rows, cut.units = plan.range / rows;
   return cut;
 }
