@@ -4,19 +4,85 @@
 #include "compiler/fuse.h"
 #include "compiler/lower_chain.h"
 #include "compiler/memory_plan.h"
+#include "compiler/pack_launches.h"
 #include "compiler/program.h"
 #include "compiler/rematerialize.h"
 #include "compiler/simplify.h"
 
 namespace cermet::compiler {
+namespace {
+
+Program::Launch sort_of(const Kernel& kernel) {
+  Program::Launch launch{kernel.kind, {}, 0, 0, false, {}};
+  launch.kernel.buffers = {kernel.sort_input, kernel.stores[0].buffer};
+  launch.rows = numel(kernel.outer), launch.columns = numel(kernel.inner);
+  launch.descending = kernel.descending;
+  return launch;
+}
+
+// Which launch each kernel is in goes to launch_of.
+std::vector<Program::Launch> lower_all(const KernelProgram& program, const Target& target,
+                                       std::vector<size_t>& launch_of) {
+  std::vector<Program::Launch> out;
+  size_t next_chain = 0;
+  for (size_t i = 0; i < program.kernels.size();) {
+    const Kernel& kernel = program.kernels[i];
+    size_t count = 1;
+    if (next_chain < program.chains.size() && program.chains[next_chain].first == int32_t(i)) {
+      const Chain& chain = program.chains[next_chain++];
+      count = size_t(chain.count);
+      out.push_back({kernel.kind, lower_chain(chain, program, target), 0, 0, false, {}});
+    } else if (kernel.kind == Kernel::Kind::Sort) {
+      out.push_back(sort_of(kernel));
+    } else {
+      out.push_back({kernel.kind, lower(kernel, program, target), 0, 0, false, {}});
+    }
+    launch_of.insert(launch_of.end(), count, out.size() - 1);
+    i += count;
+  }
+  return out;
+}
+
+std::vector<std::vector<size_t>> apart(size_t launches) {
+  std::vector<std::vector<size_t>> out;
+  for (size_t i = 0; i < launches; ++i) out.push_back({i});
+  return out;
+}
+
+// By kernel: which pack its launch is in.
+std::vector<int64_t> steps_of(const std::vector<std::vector<size_t>>& packs,
+                              const std::vector<size_t>& launch_of) {
+  std::vector<int64_t> pack_of(launch_of.size());
+  for (size_t p = 0; p < packs.size(); ++p)
+    for (size_t launch : packs[p]) pack_of[launch] = int64_t(p);
+  std::vector<int64_t> steps;
+  for (size_t launch : launch_of) steps.push_back(pack_of[launch]);
+  return steps;
+}
+
+}  // namespace
 
 Program compile(const ir::Graph& graph, const Target& target) {
   // Algebra that is exact; removes what only autograd needs.
   const ir::Graph simple = simplify(graph);
   // Nodes become kernels.
   const KernelProgram kernels = fuse(simple, target);
+  // Kernels become loops.
+  std::vector<size_t> launch_of;
+  std::vector<Program::Launch> launches = lower_all(kernels, target, launch_of);
   // Temporaries get their places in one arena.
-  const MemoryPlan memory = plan_memory(kernels);
+  MemoryPlan memory = plan_memory(kernels);
+  // Launches of one function are put together, unless that takes more memory; a GPU has one
+  // function a launch.
+  auto packs = apart(launches.size());
+  if (target.compute == 0) {
+    auto together = pack_launches(launches, kernels.buffers, target.l2_bytes);
+    if (together.size() < packs.size()) {
+      MemoryPlan plan = plan_memory(kernels, steps_of(together, launch_of));
+      if (plan.arena_bytes <= memory.arena_bytes)
+        memory = std::move(plan), packs = std::move(together);
+    }
+  }
 
   Program out;
   out.arena_bytes = memory.arena_bytes;
@@ -25,24 +91,12 @@ Program compile(const ir::Graph& graph, const Target& target) {
     const KernelBuffer& b = kernels.buffers[i];
     out.buffers.push_back({b.kind, b.slot, b.dtype, b.elements, memory.offsets[i]});
   }
-  // Kernels become loops.
-  size_t next_chain = 0;
-  for (size_t i = 0; i < kernels.kernels.size(); ++i) {
-    const Kernel& kernel = kernels.kernels[i];
-    Program::Launch launch{kernel.kind, {}, 0, 0, false};
-    if (kernel.kind == Kernel::Kind::Sort) {
-      launch.kernel.buffers = {kernel.sort_input, kernel.stores[0].buffer};
-      launch.rows = numel(kernel.outer), launch.columns = numel(kernel.inner);
-      launch.descending = kernel.descending;
-    } else if (next_chain < kernels.chains.size() &&
-               kernels.chains[next_chain].first == int32_t(i)) {
-      const Chain& chain = kernels.chains[next_chain++];
-      launch.kernel = lower_chain(chain, kernels, target);
-      i += size_t(chain.count) - 1;
-    } else {
-      launch.kernel = lower(kernel, kernels, target);
+  for (const std::vector<size_t>& pack : packs) {
+    Program::Launch& launch = out.launches.emplace_back(std::move(launches[pack[0]]));
+    for (size_t i = 1; i < pack.size(); ++i) {
+      LoweredKernel& kernel = launch.more.emplace_back(std::move(launches[pack[i]].kernel));
+      kernel.function = {};
     }
-    out.launches.push_back(std::move(launch));
   }
   return out;
 }

@@ -43,7 +43,10 @@ void RowLowering::run() {
   out_.range = plan_.range;
   out_.grain = plan_.grain;
   // Expressions that are the same for the whole kernel: their loads happen once, before everything.
-  const Ref chunks = w_.integer("chunks", plan_.vector_axis, plan_.chunks);
+  // Of a single outer axis the unit is the chunk, also where there is but one: small and large
+  // arrays have the same code.
+  const Ref chunks =
+      plan_.outer == 1 ? Ref() : w_.integer("chunks", plan_.vector_axis, plan_.chunks);
   b_.for_loop(w_.begin(), w_.end(), 1, [&](Ref unit) { emit_unit(unit, chunks); });
 }
 
@@ -66,10 +69,12 @@ void RowLowering::emit_unit(Ref unit, Ref chunks) {
     return emit_rows({row});
   }
   const Ref columns = w_.integer("unit columns", 0, plan_.columns);
-  const Ref lower = b_.mul(b_.rem(unit, chunks), columns);
+  const Ref chunk = chunks ? b_.rem(unit, chunks) : unit;
+  const Ref lower = b_.mul(chunk, columns);
   const Ref upper = b_.min_index(b_.add(lower, columns), w_.extent(plan_.vector_axis));
-  if (!plan_.packed.empty()) return emit_pairs(b_.div(unit, chunks), lower, upper);
-  const Index at = index_of(b_.div(unit, chunks));
+  const Ref rest = chunks ? b_.div(unit, chunks) : unit;
+  if (!plan_.packed.empty()) return emit_pairs(rest, lower, upper);
+  const Index at = index_of(rest);
   if (plan_.block > 0) return emit_columns(at, lower, upper);
   for_columns(at, lower, upper, [&](Rows rows) { emit_rows(std::move(rows)); });
 }

@@ -5,6 +5,7 @@
 
 #include "compiler/memory_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -77,27 +78,30 @@ int64_t padded_bytes(const KernelBuffer& b) {
 }  // namespace
 
 MemoryPlan plan_memory(const KernelProgram& program) {
+  // The kernels of a chain take turns, so what any of them uses is alive for all of them.
+  std::vector<int64_t> steps(program.kernels.size());
+  for (size_t i = 0; i < steps.size(); ++i) steps[i] = int64_t(i);
+  for (const Chain& chain : program.chains)
+    for (int32_t k = 0; k < chain.count; ++k) steps[size_t(chain.first + k)] = chain.first;
+  return plan_memory(program, steps);
+}
+
+MemoryPlan plan_memory(const KernelProgram& program, std::span<const int64_t> steps) {
   MemoryPlan plan;
   plan.offsets.assign(program.buffers.size(), 0);
   const int64_t never = -1;
   std::vector<int64_t> first(program.buffers.size(), never), last(program.buffers.size(), never);
-  // The kernels of a chain run block by block: what one of them uses is in use by all.
-  std::vector<std::pair<int64_t, int64_t>> together;
-  for (size_t i = 0; i < program.kernels.size(); ++i) together.emplace_back(int64_t(i), int64_t(i));
-  for (const Chain& c : program.chains)
-    for (int32_t i = c.first; i < c.first + c.count; ++i)
-      together[size_t(i)] = {c.first, c.first + c.count - 1};
-  const auto touch = [&](int32_t buffer, int64_t kernel) {
-    const auto [begin, end] = together[size_t(kernel)];
-    if (first[size_t(buffer)] == never) first[size_t(buffer)] = begin;
-    last[size_t(buffer)] = end;
+  const auto touch = [&](int32_t buffer, int64_t step) {
+    int64_t& begin = first[size_t(buffer)];
+    begin = begin == never ? step : std::min(begin, step);
+    last[size_t(buffer)] = std::max(last[size_t(buffer)], step);
   };
   for (size_t i = 0; i < program.kernels.size(); ++i) {
     const Kernel& k = program.kernels[i];
-    for (const KernelStore& s : k.stores) touch(s.buffer, int64_t(i));
+    for (const KernelStore& s : k.stores) touch(s.buffer, steps[i]);
     for (const Expr& e : k.exprs)
-      if (e.buffer >= 0) touch(e.buffer, int64_t(i));
-    if (k.sort_input >= 0) touch(k.sort_input, int64_t(i));
+      if (e.buffer >= 0) touch(e.buffer, steps[i]);
+    if (k.sort_input >= 0) touch(k.sort_input, steps[i]);
   }
   for (const Chain& chain : program.chains)
     for (int32_t local : chain.locals) first[size_t(local)] = never;  // in scratch memory
@@ -110,18 +114,20 @@ MemoryPlan plan_memory(const KernelProgram& program) {
     ends[size_t(last[b])].push_back(b);
   }
   Arena arena;
+  std::vector<int64_t> alive_in;  // by step
   int64_t alive = 0;
   for (size_t i = 0; i < program.kernels.size(); ++i) {
     for (size_t b : begins[i]) {
       const int64_t bytes = padded_bytes(program.buffers[b]);
       plan.offsets[b] = arena.allocate(bytes), alive += bytes;
     }
-    plan.alive.push_back(alive);
+    alive_in.push_back(alive);
     for (size_t b : ends[i]) {
       const int64_t bytes = padded_bytes(program.buffers[b]);
       arena.free(plan.offsets[b], bytes), alive -= bytes;
     }
   }
+  for (int64_t step : steps) plan.alive.push_back(alive_in[size_t(step)]);
   plan.arena_bytes = arena.size();
   return plan;
 }

@@ -2,6 +2,7 @@
 // Where temporary buffers live.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "compiler/kernels.h"
@@ -22,6 +23,8 @@ struct MemoryPlan {
 // from it; the kernels of a chain count as one, and its locals have no place in the arena.
 // Deterministic. Throws Error where the arena would not fit in 64 bits.
 MemoryPlan plan_memory(const KernelProgram& program);
+// The same where kernel i runs in step steps[i], at the same time as the others of that step.
+MemoryPlan plan_memory(const KernelProgram& program, std::span<const int64_t> steps);
 
 // Of the program's results.
 int64_t result_bytes(const KernelProgram& program);

@@ -40,6 +40,9 @@ struct Program {
     LoweredKernel kernel;           // Fused
     int64_t rows = 0, columns = 0;  // Sort: of kernel.buffers[0] into kernel.buffers[1]
     bool descending = false;        // Sort
+    // Fused, CPUs: more kernels of the same function, whose own stays empty, with buffers and
+    // integers of their own. They need nothing of each other (pack_launches.h).
+    std::vector<LoweredKernel> more;
   };
   std::vector<Buffer> buffers;
   std::vector<Launch> launches;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 
@@ -13,6 +15,7 @@
 #include "ir/check.h"
 #include "runtime/host_cpu.h"
 #include "runtime/sort.h"
+#include "runtime/task_split.h"
 
 namespace cermet::runtime {
 namespace {
@@ -273,6 +276,7 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
     sort_rows(launch, plan.program, memory, threads_);
     return;
   }
+  if (!launch.more.empty()) return launch_pack(plan, index, memory);
   const compiler::LoweredKernel& kernel = launch.kernel;
   if (kernel.range <= 0) return;
   SmallVector<void*, 12> buffers;
@@ -303,6 +307,45 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
     const std::string& text = kernel.reports[size_t(error[0]) - 1];
     throw Error(fmt::format(fmt::runtime(text), error[1]));
   }
+}
+
+// Kernels of one function, each with arguments of its own.
+void Engine::launch_pack(const Plan& plan, size_t index, std::span<void* const> memory) {
+  const compiler::Program::Launch& launch = plan.program.launches[index];
+  std::vector<const compiler::LoweredKernel*> kernels = {&launch.kernel};
+  for (const compiler::LoweredKernel& kernel : launch.more) kernels.push_back(&kernel);
+  std::vector<std::vector<void*>> buffers(kernels.size());
+  int64_t scratch_bytes = 0;
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    for (int32_t b : kernels[i]->buffers) buffers[i].push_back(memory[size_t(b)]);
+    scratch_bytes = std::max(scratch_bytes, (kernels[i]->scratch_bytes + 63) / 64 * 64);
+  }
+  const TaskSplit split = split_tasks(kernels, int64_t(threads_.threads()) * 4);
+  const auto tasks = int64_t(split.ends.size());
+  const int64_t workers = tasks == 1 ? 1 : threads_.threads();
+  const Buffer scratch =
+      scratch_bytes > 0 ? allocator_.allocate(size_t(scratch_bytes * workers)) : Buffer();
+  std::vector<std::array<int64_t, 2>> errors(kernels.size());
+  const auto body = [&](int64_t task, int worker) {
+    for (int32_t p = task == 0 ? 0 : split.ends[size_t(task) - 1]; p < split.ends[size_t(task)];
+         ++p) {
+      const TaskPart& part = split.parts[size_t(p)];
+      const auto k = size_t(part.kernel);
+      compiler::KernelArguments arguments{buffers[k].data(), kernels[k]->integers.data(), nullptr,
+                                          errors[k].data(), compiler::kernel_helpers().data()};
+      if (scratch_bytes > 0)
+        arguments.scratch = static_cast<std::byte*>(scratch.data()) + scratch_bytes * worker;
+      plan.kernels[index]->entry(&arguments, part.begin, part.end);
+    }
+  };
+  if (tasks == 1)
+    body(0, 0);
+  else
+    threads_.parallel_for(tasks, body);
+  for (size_t k = 0; k < kernels.size(); ++k)
+    if (errors[k][0] != 0)
+      throw Error(
+          fmt::format(fmt::runtime(kernels[k]->reports[size_t(errors[k][0]) - 1]), errors[k][1]));
 }
 
 Engine& default_engine() {

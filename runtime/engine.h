@@ -78,6 +78,7 @@ class Engine {
   void load(MissingKernel& missing);
   std::shared_ptr<const Kernel> keep(const MissingKernel& loaded);
   void launch(const Plan& plan, size_t index, std::span<void* const> memory);
+  void launch_pack(const Plan& plan, size_t index, std::span<void* const> memory);
 
   EngineOptions options_;
   Allocator allocator_;

@@ -74,6 +74,10 @@ std::string launches_text(const ir::Graph& graph, const Target& target, std::str
     text += fmt::format("{} {} {} integers=[{}] range={} grain={} scratch={}\n", comment,
                         kernel.function.name, buffers, fmt::join(kernel.integers, ","),
                         kernel.range, kernel.grain, kernel.scratch_bytes);
+    for (const LoweredKernel& more : launch.more)
+      text += fmt::format("{}   and buffers=[{}] integers=[{}] range={} grain={}\n", comment,
+                          fmt::join(more.buffers, ","), fmt::join(more.integers, ","), more.range,
+                          more.grain);
     text += kernel_text(kernel.function);
     if (!text.ends_with('\n')) text += '\n';
   }

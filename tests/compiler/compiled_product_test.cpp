@@ -211,3 +211,16 @@ TEST_CASE("compiled: attention in blocks has the bits of its kernels one by one"
     }
   }
 }
+
+TEST_CASE("compiled: products summed over their batch are one product") {
+  const int64_t sizes[][4] = {{2, 5, 9, 4}, {3, 40, 33, 20}, {7, 17, 64, 3}};
+  for (const auto& [batch, m, n, k] : sizes) {
+    const Value x = parameter(0, DType::F32, {batch, k, m}),
+                y = parameter(1, DType::F32, {batch, k, n});
+    const Value products = dot(permute(x, Dims{0, 2, 1}), y);
+    check_products({reduce(Combine::Sum, products, Dims{0})},
+                   product_tolerance(DType::F32, batch * k));
+    check_products({reduce(Combine::Sum, permute(products, Dims{2, 0, 1}), Dims{1}, true) + 1.0},
+                   product_tolerance(DType::F32, batch * k));
+  }
+}

@@ -206,6 +206,29 @@ TEST_CASE("kernel count: long attention exists a few rows at a time") {
   CHECK(program.launches[0].kernel.range >= 4 * 4096 / 128);
 }
 
+TEST_CASE("kernel count: the updates of all parameters take one launch") {
+  const Shape shapes[] = {{512, 784}, {512}, {256, 512}, {256}, {10, 256}, {10}};
+  std::vector<Value> sgd, adam;
+  int64_t slot = 0;
+  for (const Shape& shape : shapes) {
+    const Value w = param(slot, shape), g = param(slot + 1, shape), m = param(slot + 2, shape);
+    const Value v = param(slot + 3, shape);
+    slot += 4;
+    sgd.push_back(w - g * 0.1);
+    const Value first = m * 0.9 + g * 0.1, second = v * 0.999 + g * g * 0.001;
+    adam.insert(adam.end(), {first, second, w - first / (sqrt(second) + 1e-8) * 0.01});
+  }
+  CHECK(launches(sgd) == 1);
+  CHECK(launches(adam) == 1);
+  const auto program =
+      cermet::compiler::compile(graph_of(adam), cermet::compiler::target("x86-64-v4"));
+  CHECK(program.launches[0].more.size() == std::size(shapes) - 1);
+  // What one needs of another runs after it.
+  const Value x = param(0, {40, 30}), y = sum(exp(x), {1});
+  CHECK(launches({y, sum(exp(param(1, {20, 30})), {1})}) == 1);
+  CHECK(launches({sum(exp(param(2, {40}) + reshape(y, Dims{40})), {0}), y}) == 2);
+}
+
 TEST_CASE("kernel count: layers of a network are no chain, their weights would be read again") {
   const Value x = param(0, {1024, 512}), w1 = param(1, {512, 2048}), w2 = param(2, {2048, 512});
   const Value y = matmul(gelu(matmul(x, w1)), w2);

@@ -1,5 +1,7 @@
 #include "runtime/engine.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -126,6 +128,41 @@ TEST_CASE("engine: an index out of range is an error that names it, and the engi
   CHECK_THROWS_WITH(run(engine, gather(x, bad, 0)),
                     "gather: index 7 is out of range for an axis of 4 elements");
   CHECK(run(engine, x + 1.0).number(0) == 1);
+}
+
+// Kernels of one function are one launch.
+TEST_CASE("engine: the update of every parameter is computed, by any number of threads") {
+  for (int threads = 1; threads <= 4; ++threads) {
+    Engine engine(without_disk(threads));
+    std::vector<Value> roots;
+    for (int64_t n : {1000, 7, 300000, 8192, 8193, 50, 100001})
+      roots.push_back(data_of(engine, {n}, double(n)) * 0.5 + 1.0);
+    const auto results = engine.realize(roots);
+    CHECK(engine.stats().launches == 1);
+    CHECK(engine.stats().compiles == 1);
+    for (size_t i = 0; i < roots.size(); ++i) {
+      const HostArray got(DType::F32, roots[i]->shape, results[i]->host_data());
+      int64_t wrong = 0;
+      for (int64_t k = 0; k < got.numel(); ++k)
+        wrong += got.number(k) != double(float(got.numel() + k) * 0.5f + 1.0f);
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("engine: an index out of range in any kernel of a launch is an error") {
+  for (int bad = 0; bad < 3; ++bad) {
+    Engine engine(without_disk());
+    std::vector<Value> roots;
+    for (int i = 0; i < 3; ++i) {
+      const Value index = cast(data_of(engine, {3 + i}, i == bad ? 40 : 0), DType::I64);
+      roots.push_back(gather(data_of(engine, {8 + i}), index, 0));
+    }
+    CHECK_THROWS_WITH(engine.realize(roots), fmt::format("gather: index 40 is out of range for an "
+                                                         "axis of {} elements",
+                                                         8 + bad));
+    CHECK(engine.stats().compiles == 1);
+  }
 }
 
 TEST_CASE("engine: memory that cannot be had is an error") {
