@@ -363,7 +363,7 @@ void chain_kernels(KernelProgram& program, const Target& target) {
 LocalMemory plan_locals(const KernelProgram& program, const Chain& chain) {
   std::vector<const Kernel*> kernels;
   for (int32_t k = 0; k < chain.count; ++k)
-    kernels.push_back(&program.kernels[size_t(chain.first + k)]);
+    kernels.push_back(&program.kernels[size_t(chain.first) + size_t(k)]);
   return place_locals(program, chain, kernels);
 }
 

@@ -30,7 +30,7 @@ std::string name_of(const Chain& chain, const KernelProgram& program) {
   int contractions = 0;
   bool exponentials = false;
   for (int32_t k = 0; k < chain.count; ++k)
-    for (const Expr& e : program.kernels[size_t(chain.first + k)].exprs) {
+    for (const Expr& e : program.kernels[size_t(chain.first) + size_t(k)].exprs) {
       contractions += e.kind == Expr::Kind::Contract;
       exponentials |= e.kind == Expr::Kind::Map && e.op == ir::Op::Exp;
     }
@@ -52,7 +52,7 @@ class ChainLowering {
       frame_.kernel = "chain ";
       place_locals(memory);
       for (int32_t k = 0; k < chain_.count; ++k) {
-        const Kernel& kernel = program_.kernels[size_t(chain_.first + k)];
+        const Kernel& kernel = program_.kernels[size_t(chain_.first) + size_t(k)];
         frame_.kernel = "chain ";
         frame_.scratch = number("locals", 0, memory.bytes);
         set_units(kernel, k, block);

@@ -82,7 +82,7 @@ MemoryPlan plan_memory(const KernelProgram& program) {
   std::vector<int64_t> steps(program.kernels.size());
   for (size_t i = 0; i < steps.size(); ++i) steps[i] = int64_t(i);
   for (const Chain& chain : program.chains)
-    for (int32_t k = 0; k < chain.count; ++k) steps[size_t(chain.first + k)] = chain.first;
+    for (int32_t k = 0; k < chain.count; ++k) steps[size_t(chain.first) + size_t(k)] = chain.first;
   return plan_memory(program, steps);
 }
 
