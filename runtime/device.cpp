@@ -44,9 +44,15 @@ runtime::cuda::Device& gpu_of(const Device& device) {
   return runtime::gpu_engine(device.index).device();
 }
 
+// The caller may destroy the stream when the last of these is gone.
 std::shared_ptr<const runtime::cuda::Stream> borrowed(void* stream, const Device& device) {
-  return std::make_shared<const runtime::cuda::Stream>(
-      runtime::cuda::Stream::borrow(gpu_of(device).card(), static_cast<CUstream_st*>(stream)));
+  using runtime::cuda::Stream;
+  auto found = std::make_unique<const Stream>(
+      Stream::borrow(gpu_of(device).card(), static_cast<CUstream_st*>(stream)));
+  return {found.release(), [](const Stream* s) {
+            s->retire();
+            delete s;
+          }};
 }
 
 }  // namespace

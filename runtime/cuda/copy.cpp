@@ -87,8 +87,8 @@ HostCopies::Slot& HostCopies::slot_for(size_t bytes, const Stream& stream) {
 // Marks the last use of a slot.
 void HostCopies::leave(const Slot& slot) {
   if (!slot.user) return;
-  if (const std::optional<Stream> stream = slot.user->stream())
-    slot.done->record(*stream);
+  if (const auto alive = slot.user->stream())
+    slot.done->record(alive->stream);
   else
     slot.user->synchronize();
 }

@@ -86,8 +86,8 @@ struct AllocatorCore {
     Chain* best = find(chain, [&](const StreamUse& use) { return use.of(stream); });
     if (!*best && chain && !stream.capturing())
       best = find(chain, [](const StreamUse& use) {
-        const std::optional<Stream> other = use.stream();
-        return !other || !other->capturing();
+        const auto other = use.stream();
+        return !other || !other->stream.capturing();
       });
     if (!*best) return nullptr;
     std::unique_ptr<MemoryBlock> block = std::move(*best);
@@ -147,10 +147,10 @@ int64_t trim_core(AllocatorCore& core) {
 // cannot be ordered (a stream that is gone or being captured) is freed after the card's work.
 void free_in_order(const MemoryBlock& block) {
   try {
-    const std::optional<Stream> first = block.uses.front().stream();
-    if (first && !first->capturing()) {
-      for (const StreamUse& use : block.uses) use.precedes(*first);
-      return free_now(block, &*first);
+    const auto first = block.uses.front().stream();
+    if (first && !first->stream.capturing()) {
+      for (const StreamUse& use : block.uses) use.precedes(first->stream);
+      return free_now(block, &first->stream);
     }
   } catch (const DeviceError&) {
     // The context is lost, and the memory with it.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 #include "cermet/error.h"
@@ -12,6 +13,8 @@ namespace cermet::runtime::cuda {
 // What is left of a stream.
 struct StreamEnd {
   std::shared_ptr<const Card> card;
+  mutable std::shared_mutex in_use;    // shared by those who use a borrowed stream at this moment
+  mutable bool retired = false;        // no longer to be used; guarded by in_use
   mutable std::mutex mutex;            // guards what follows
   mutable bool finished = false;       // all that it was given is done
   mutable std::optional<Event> event;  // the end of what a borrowed stream was given
@@ -40,7 +43,7 @@ struct Stream::Core {
     const Card::CurrentIfPossible current(*card);
     if (!current) return;
     if (borrowed) {
-      mark_end();
+      if (!end->retired) mark_end();
       return;
     }
     const Result result = card->driver().StreamSynchronize(stream);
@@ -50,7 +53,7 @@ struct Stream::Core {
   }
 
   // For those who remember the stream, if there are any. Without a mark they wait for the card.
-  void mark_end() noexcept {
+  void mark_end() const noexcept {
     CaptureStatus status = CaptureStatus::None;
     if (end.use_count() == 1 ||
         card->driver().StreamIsCapturing(stream, &status) != Result::Success ||
@@ -139,6 +142,13 @@ bool Stream::capturing() const {
   return status != CaptureStatus::None;
 }
 
+void Stream::retire() const {
+  const std::unique_lock lock(core_->end->in_use);
+  const Card::CurrentIfPossible current(card());
+  if (current && !core_->end->retired) core_->mark_end();
+  core_->end->retired = true;
+}
+
 bool Stream::can_capture() const {
   // A null handle and CU_STREAM_LEGACY are the legacy default stream.
   return handle() != nullptr && handle() != reinterpret_cast<CUstream_st*>(1);
@@ -146,17 +156,18 @@ bool Stream::can_capture() const {
 
 StreamUse::StreamUse(const Stream& stream) : core_(stream.core_), end_(stream.core_->end) {}
 
-std::optional<Stream> StreamUse::stream() const {
+std::optional<StreamUse::Alive> StreamUse::stream() const {
+  std::shared_lock lock(end_->in_use);
   std::shared_ptr<const Stream::Core> core = core_.lock();
-  if (!core) return std::nullopt;
-  return Stream(std::move(core));
+  if (!core || end_->retired) return std::nullopt;
+  return Alive{end_, std::move(lock), Stream(std::move(core))};
 }
 
 bool StreamUse::of(const Stream& stream) const { return end_ == stream.core_->end; }
 
 void StreamUse::precedes(const Stream& later) const {
   if (of(later)) return;
-  if (const std::optional<Stream> alive = stream()) return later.wait(*alive);
+  if (const std::optional<Alive> alive = stream()) return later.wait(alive->stream);
   end_->after([&](const Event& event) { later.wait(event); });
 }
 
@@ -168,7 +179,7 @@ bool StreamUse::finished() const {
 }
 
 void StreamUse::synchronize() const {
-  if (const std::optional<Stream> alive = stream()) return alive->synchronize();
+  if (const std::optional<Alive> alive = stream()) return alive->stream.synchronize();
   end_->after([](const Event& event) { event.synchronize(); });
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <utility>
 
 #include "runtime/cuda/card.h"
@@ -20,8 +21,8 @@ class Stream {
   // last handle goes is waited for.
   explicit Stream(std::shared_ptr<const Card> card);
   // The caller's own stream, null and the special handles of cuda.h included. It must live until
-  // the last handle is gone, which does not wait for it. Throws Error if it is none, or belongs to
-  // another context.
+  // it is retired, or the last handle is gone, which does not wait for it. Throws Error if it is
+  // none, or belongs to another context.
   static Stream borrow(std::shared_ptr<const Card> card, CUstream_st* stream);
 
   CUstream_st* handle() const;
@@ -38,6 +39,9 @@ class Stream {
   void wait(const Stream& other) const;
   // Whether what it is given becomes part of a graph instead of running.
   bool capturing() const;
+  // Of a borrowed stream: waits for threads that use it at this moment on behalf of what it was
+  // given (StreamUse), after which none does and the caller may destroy it.
+  void retire() const;
   // Whether that is possible at all: not with the legacy default stream.
   bool can_capture() const;
 
@@ -55,8 +59,14 @@ class Stream {
 class StreamUse {
  public:
   explicit StreamUse(const Stream& stream);
+  // The stream, which is not retired as long as this is there.
+  struct Alive {
+    std::shared_ptr<const StreamEnd> end;  // outlives the lock
+    std::shared_lock<std::shared_mutex> in_use;
+    Stream stream;
+  };
   // Nothing if it is gone, or going: another thread may be waiting for its last work.
-  std::optional<Stream> stream() const;
+  std::optional<Alive> stream() const;
   bool of(const Stream& stream) const;
   bool gone() const { return core_.expired(); }
   // Whether it is gone and all that it was given is done, as far as that is known.

@@ -169,7 +169,7 @@ TEST_CASE("cuda stream: tensors are computed on one stream and read on others") 
   CHECK((a * b).to_vector<float>()[1] == 15);
   ct::cuda::reset_stream();
   CHECK((b - a).to_vector<float>()[3] == 6);
-  CHECK(b.to("cuda:1").to_vector<float>()[3] == 13);
+  if (cuda::available_devices() > 1) CHECK(b.to("cuda:1").to_vector<float>()[3] == 13);
   expect_clean_gpu();
 }
 
