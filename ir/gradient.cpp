@@ -122,7 +122,53 @@ std::shared_ptr<const GradientRule> identity_rule() {
   return *rule;
 }
 
+namespace {
+
+// Of a view that is 0 but for one slice along one axis.
+struct OnlySlice {
+  size_t axis;
+  int64_t begin, end;
+};
+
+std::optional<OnlySlice> only_slice(const Value& v) {
+  if (v->op != Op::View) return std::nullopt;
+  const StridedMap& m = v->view().levels()[0];
+  std::optional<OnlySlice> out;
+  for (size_t d = 0; d < m.shape.size(); ++d) {
+    if (m.begin[d] == 0 && m.end[d] == m.shape[d]) continue;
+    if (out) return std::nullopt;
+    out = {d, m.begin[d], m.end[d]};
+  }
+  return out;
+}
+
+// The sum of gradients of slices that follow each other along an axis and are all there is of it,
+// as those of a split: the slices one after the other. Else nothing.
+Value sum_of_slices(std::span<const Value> terms) {
+  std::vector<std::pair<OnlySlice, Value>> parts;
+  for (const Value& term : terms) {
+    if (!term) continue;
+    const auto part = only_slice(term);
+    if (!part || part->axis != (parts.empty() ? *part : parts[0].first).axis) return {};
+    parts.emplace_back(*part, term);
+  }
+  if (parts.size() < 2) return {};
+  std::ranges::sort(parts, {}, [](const auto& part) { return part.first.begin; });
+  int64_t at = 0;
+  std::vector<Value> slices;
+  for (const auto& [part, term] : parts) {
+    if (part.begin != at || part.end <= at) return {};
+    at = part.end;
+    slices.push_back(slice(term, int64_t(part.axis), part.begin, part.end));
+  }
+  const size_t axis = parts[0].first.axis;
+  return at == parts[0].second->shape[axis] ? concat(slices, int64_t(axis)) : Value();
+}
+
+}  // namespace
+
 Value sum_gradients(std::span<const Value> terms) {
+  if (Value slices = sum_of_slices(terms)) return slices;
   Value first, total;  // total is in the wide dtype, once there are two
   for (const Value& term : terms) {
     if (!term) continue;

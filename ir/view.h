@@ -1,7 +1,7 @@
 #pragma once
 // The index map of a view: which element of the source each element of the result reads.
 //
-// A ViewMap is a short list of strided maps. The first is indexed by the result'"'"'s index and
+// A ViewMap is a short list of strided maps. The first is indexed by the result's index and
 // yields a row-major position in the index space of the second, and so on; the last one yields a
 // position in the source. Nearly every view is one strided map: permute, expand, slice, flip, pad,
 // diagonal and windows always are, and so is a reshape that splits or merges axes which lie
@@ -65,7 +65,7 @@ class ViewMap {
   // windows, and a new last axis holds the elements of a window.
   ViewMap unfold(int64_t axis, int64_t size, int64_t stride, int64_t dilation) const;
 
-  // The map of `outer` applied to the result of `inner`: reads inner'"'"'s source at
+  // The map of `outer` applied to the result of `inner`: reads inner's source at
   // inner(outer(index)).
   static ViewMap compose(const ViewMap& outer, const ViewMap& inner);
 

@@ -64,6 +64,23 @@ TEST_CASE("autograd: adjoints of all paths are added") {
   CHECK(number(derivative(y, x), {0.7}) == Approx(std::cos(0.7) * 0.7 + std::sin(0.7) + 1));
 }
 
+TEST_CASE("autograd: gradients of the slices of a value are put together, not padded and added") {
+  const Value x = parameter(0, DType::F64, {2, 6});
+  const auto gradient = [&](const Value& y) { return vjp({{y}}, {{x}}, {{one(y)}})[0]; };
+  const std::vector<HostArray> at = {array({2, 6}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})};
+  // The slices in any order, transposed in between.
+  const Value first = slice(x, 1, 0, 1), middle = slice(x, 1, 1, 4), last = slice(x, 1, 4, 6);
+  const Value y = sum_to(last * last, {2, 1}) * 3.0 + first +
+                  sum_to(permute(permute(middle, Dims{1, 0}) * 2.0, Dims{1, 0}), {2, 1});
+  const Value together = gradient(y);
+  CHECK(together->op == Op::Concat);
+  CHECK(test::evaluate({together}, at)[0] ==
+        array({2, 6}, {1, 2, 2, 2, 30, 36, 1, 2, 2, 2, 66, 72}));
+  // Slices that overlap, or leave something out, are added.
+  CHECK(gradient(slice(x, 1, 0, 4) * slice(x, 1, 2, 6))->op != Op::Concat);
+  CHECK(gradient(slice(x, 1, 0, 2) * slice(x, 1, 4, 6))->op != Op::Concat);
+}
+
 TEST_CASE("autograd: inputs may be inner nodes, also one below the other") {
   const Value x = scalar(0), y = x * x, z = sin(y);
   const auto grads = vjp({{z}}, {{x, y}}, {{one(z)}});
