@@ -20,27 +20,33 @@ Program::Launch sort_of(const Kernel& kernel) {
   return launch;
 }
 
-// Which launch each kernel is in goes to launch_of.
-std::vector<Program::Launch> lower_all(const KernelProgram& program, const Target& target,
-                                       std::vector<size_t>& launch_of) {
-  std::vector<Program::Launch> out;
+// Kernels that are one launch: a chain, or one kernel.
+struct Span {
+  size_t first, count;
+  const Chain* chain;
+};
+
+std::vector<Span> spans_of(const KernelProgram& program) {
+  std::vector<Span> out;
   size_t next_chain = 0;
-  for (size_t i = 0; i < program.kernels.size();) {
-    const Kernel& kernel = program.kernels[i];
-    size_t count = 1;
-    if (next_chain < program.chains.size() && program.chains[next_chain].first == int32_t(i)) {
-      const Chain& chain = program.chains[next_chain++];
-      count = size_t(chain.count);
-      out.push_back({kernel.kind, lower_chain(chain, program, target), 0, 0, false, {}});
-    } else if (kernel.kind == Kernel::Kind::Sort) {
-      out.push_back(sort_of(kernel));
-    } else {
-      out.push_back({kernel.kind, lower(kernel, program, target), 0, 0, false, {}});
-    }
-    launch_of.insert(launch_of.end(), count, out.size() - 1);
-    i += count;
+  for (size_t i = 0; i < program.kernels.size(); i += out.back().count) {
+    const bool chained =
+        next_chain < program.chains.size() && program.chains[next_chain].first == int32_t(i);
+    const Chain* chain = chained ? &program.chains[next_chain++] : nullptr;
+    out.push_back({i, chain ? size_t(chain->count) : 1, chain});
   }
   return out;
+}
+
+Program::Launch launch_of(const Span& span, const KernelProgram& program, const Target& target) {
+  const Kernel& kernel = program.kernels[span.first];
+  if (!span.chain && kernel.kind == Kernel::Kind::Sort) return sort_of(kernel);
+  return {kernel.kind,
+          span.chain ? lower_chain(*span.chain, program, target) : lower(kernel, program, target),
+          0,
+          0,
+          false,
+          {}};
 }
 
 std::vector<std::vector<size_t>> apart(size_t launches) {
@@ -51,25 +57,32 @@ std::vector<std::vector<size_t>> apart(size_t launches) {
 
 // By kernel: which pack its launch is in.
 std::vector<int64_t> steps_of(const std::vector<std::vector<size_t>>& packs,
-                              const std::vector<size_t>& launch_of) {
-  std::vector<int64_t> pack_of(launch_of.size());
+                              const std::vector<Span>& spans) {
+  std::vector<int64_t> pack_of(spans.size());
   for (size_t p = 0; p < packs.size(); ++p)
     for (size_t launch : packs[p]) pack_of[launch] = int64_t(p);
   std::vector<int64_t> steps;
-  for (size_t launch : launch_of) steps.push_back(pack_of[launch]);
+  for (size_t i = 0; i < spans.size(); ++i) steps.insert(steps.end(), spans[i].count, pack_of[i]);
   return steps;
 }
 
 }  // namespace
 
-Program compile(const ir::Graph& graph, const Target& target) {
+Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each) {
   // Algebra that is exact; removes what only autograd needs.
   const ir::Graph simple = simplify(graph);
   // Nodes become kernels.
   const KernelProgram kernels = fuse(simple, target);
   // Kernels become loops.
-  std::vector<size_t> launch_of;
-  std::vector<Program::Launch> launches = lower_all(kernels, target, launch_of);
+  const std::vector<Span> spans = spans_of(kernels);
+  std::vector<Program::Launch> launches(spans.size());
+  const auto lower_one = [&](int64_t i) {
+    launches[size_t(i)] = launch_of(spans[size_t(i)], kernels, target);
+  };
+  if (for_each)
+    for_each(int64_t(spans.size()), lower_one);
+  else
+    for (int64_t i = 0; i < int64_t(spans.size()); ++i) lower_one(i);
   // Temporaries get their places in one arena.
   MemoryPlan memory = plan_memory(kernels);
   // Launches of one function are put together, unless that takes more memory; a GPU has one
@@ -78,7 +91,7 @@ Program compile(const ir::Graph& graph, const Target& target) {
   if (target.compute == 0) {
     auto together = pack_launches(launches, kernels.buffers, target.l2_bytes);
     if (together.size() < packs.size()) {
-      MemoryPlan plan = plan_memory(kernels, steps_of(together, launch_of));
+      MemoryPlan plan = plan_memory(kernels, steps_of(together, spans));
       if (plan.arena_bytes <= memory.arena_bytes)
         memory = std::move(plan), packs = std::move(together);
     }

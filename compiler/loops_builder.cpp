@@ -5,18 +5,24 @@
 
 namespace cermet::compiler::loops {
 
-size_t Builder::KeyHash::operator()(const Instruction& i) const {
+namespace {
+
+uint64_t hash_of(const Instruction& i) {
   uint64_t h = uint64_t(i.op) | uint64_t(i.dtype) << 8 | uint64_t(i.lanes) << 16;
   h = (h ^ uint64_t(i.imm)) * 0x9e3779b97f4a7c15u;
   for (Ref r : i.operands) h = (h ^ (h >> 29) ^ uint64_t(r.id)) * 0xff51afd7ed558ccdu;
-  return h ^ (h >> 32);
+  return h;
 }
-bool Builder::KeyEqual::operator()(const Instruction& a, const Instruction& b) const {
+
+bool same_value(const Instruction& a, const Instruction& b) {
   return a.op == b.op && a.dtype == b.dtype && a.lanes == b.lanes && a.imm == b.imm &&
          a.operands == b.operands;
 }
 
-Builder::Builder(Function& function, const Target& target) : function_(function), target_(target) {
+}  // namespace
+
+Builder::Builder(Function& function, const Target& target)
+    : function_(function), target_(target), lists_(64) {
   CERMET_CHECK(function.blocks.empty(), "the function {} has a body already", function.name);
   open_block();
 }
@@ -29,7 +35,12 @@ int32_t Builder::open_block() {
 }
 
 void Builder::close_block() {
-  for (Ref r : pure_in_.back()) known_.erase(at(r));
+  for (Ref r : pure_in_.back()) {
+    Ref* listed = &list_of(known_[size_t(r.id)].hash);
+    while (*listed != r) listed = &known_[size_t(listed->id)].next;
+    *listed = known_[size_t(r.id)].next;
+    --known_count_;
+  }
   pure_in_.pop_back();
   open_.pop_back();
 }
@@ -43,14 +54,30 @@ Ref Builder::append(Instruction instruction, int32_t depth) {
 }
 
 Ref Builder::pure(Opcode op, DType dtype, int lanes, SmallVector<Ref, 4> operands, int64_t imm) {
-  Instruction key{op, dtype, uint16_t(lanes), -1, imm, std::move(operands)};
-  if (auto found = known_.find(key); found != known_.end()) return found->second;
+  Instruction wanted{op, dtype, uint16_t(lanes), -1, imm, std::move(operands)};
+  const uint64_t hash = hash_of(wanted);
+  for (Ref r = list_of(hash); r; r = known_[size_t(r.id)].next)
+    if (known_[size_t(r.id)].hash == hash && same_value(at(r), wanted)) return r;
   int32_t depth = 0;
-  for (Ref r : key.operands) depth = std::max(depth, depth_of_[size_t(r.id)]);
-  const Ref ref = append(key, depth);
-  known_.emplace(std::move(key), ref);
+  for (Ref r : wanted.operands) depth = std::max(depth, depth_of_[size_t(r.id)]);
+  const Ref ref = append(std::move(wanted), depth);
+  if (++known_count_ > lists_.size()) grow();
+  known_.resize(size_t(ref.id) + 1);
+  Ref& list = list_of(hash);
+  known_[size_t(ref.id)] = {hash, list};
+  list = ref;
   pure_in_[size_t(depth)].push_back(ref);
   return ref;
+}
+
+void Builder::grow() {
+  lists_.assign(lists_.size() * 4, {});
+  for (const std::vector<Ref>& block : pure_in_)
+    for (Ref r : block) {
+      Ref& list = list_of(known_[size_t(r.id)].hash);
+      known_[size_t(r.id)].next = list;
+      list = r;
+    }
 }
 
 void Builder::widen(SmallVector<Ref, 4>& operands) {

@@ -10,7 +10,7 @@
 #include <functional>
 #include <optional>
 #include <span>
-#include <unordered_map>
+#include <vector>
 
 #include "compiler/loops.h"
 #include "compiler/target.h"
@@ -118,12 +118,8 @@ class Builder {
   void if_then(Ref condition, const std::function<void()>& body);
 
  private:
-  struct KeyHash {
-    size_t operator()(const Instruction& i) const;
-  };
-  struct KeyEqual {
-    bool operator()(const Instruction& a, const Instruction& b) const;
-  };
+  Ref& list_of(uint64_t hash) { return lists_[(hash ^ hash >> 32) & (lists_.size() - 1)]; }
+  void grow();
   const Instruction& at(Ref x) const { return function_.instructions[size_t(x.id)]; }
   Ref append(Instruction instruction, int32_t block);
   Ref pure(Opcode op, DType dtype, int lanes, SmallVector<Ref, 4> operands, int64_t imm = 0);
@@ -138,7 +134,14 @@ class Builder {
   std::vector<int32_t> open_;              // blocks, outermost first
   std::vector<int32_t> depth_of_;          // of the block that holds an instruction, by Ref
   std::vector<std::vector<Ref>> pure_in_;  // by depth: what to forget when that block closes
-  std::unordered_map<Instruction, Ref, KeyHash, KeyEqual> known_;
+  // The pure instructions of open blocks as a hash table of lists that are linked by Ref.
+  struct Known {
+    uint64_t hash = 0;
+    Ref next;
+  };
+  std::vector<Ref> lists_;    // a power of two of them
+  std::vector<Known> known_;  // by Ref
+  size_t known_count_ = 0;
 };
 
 }  // namespace cermet::compiler::loops

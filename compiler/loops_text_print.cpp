@@ -1,4 +1,5 @@
-// Printing of loop IR; the grammar is in compiler/loops_text.h.
+// Printing of loop IR; the grammar is in compiler/loops_text.h. Each plan prints all of its kernels
+// to look them up, so what most lines are made of is put together without format strings.
 
 #include <fmt/format.h>
 
@@ -55,6 +56,7 @@ class Printer : private ir::TextWriter {
 
   std::string run() {
     assign_numbers();
+    out_.reserve(40 * f_.instructions.size() + 256);
     add("loops 1\nkernel arguments={} ", f_.argument_count);
     if (f_.threads != 0) add("threads={} index_bits={} ", f_.threads, f_.index_bits);
     if (f_.resident != 1) add("resident={} ", f_.resident);
@@ -103,14 +105,21 @@ class Printer : private ir::TextWriter {
 
   void ref(Ref r) {
     const bool known = r.id >= 0 && size_t(r.id) < number_.size() && number_[size_t(r.id)] >= 0;
+    out_ += '%';
     if (known)
-      add("%{}", number_[size_t(r.id)]);
+      number(number_[size_t(r.id)]);
     else
-      out_ += "%unknown";
+      out_ += "unknown";
   }
+  void number(int64_t value) {
+    const fmt::format_int digits(value);
+    out_.append(digits.data(), digits.size());
+  }
+  void word(std::string_view before, std::string_view text) { (out_ += before) += text; }
+  void word(std::string_view before, int64_t value) { out_ += before, number(value); }
   template <class Refs>
   void refs(const Refs& list) {
-    const char* before = " ";
+    std::string_view before = " ";
     for (Ref r : list) {
       out_ += before;
       ref(r);
@@ -134,13 +143,13 @@ class Printer : private ir::TextWriter {
     if (has_value(i.op)) ref(r), out_ += " = ";
     out_ += name(i.op);
     if (class_of(i.op) != OpcodeClass::Structure) {
-      add(" {}", name(i.dtype));
-      if (i.lanes != 1) add("x{}", i.lanes);
+      word(" ", name(i.dtype));
+      if (i.lanes != 1) word("x", i.lanes);
       detail(i);
     }
     refs(i.operands);
     if (i.op == Opcode::For) {
-      add(" step={} :", i.imm);
+      word(" step=", i.imm), out_ += " :";
       if (const Block* body = body_of(i)) refs(body->parameters);
     }
     out_ += class_of(i.op) == OpcodeClass::Structure ? " {\n" : "\n";
@@ -148,24 +157,24 @@ class Printer : private ir::TextWriter {
 
   void detail(const Instruction& i) {
     switch (i.op) {
-      case Opcode::Constant: add(" {}", ir::print_literal(i.dtype, uint64_t(i.imm))); return;
+      case Opcode::Constant: word(" ", ir::print_literal(i.dtype, uint64_t(i.imm))); return;
       case Opcode::Argument:
       case Opcode::Extract:
       case Opcode::Report:
       case Opcode::ShuffleXor:
       case Opcode::Mma:
       case Opcode::CopyWait:
-      case Opcode::Result: add(" {}", i.imm); return;
+      case Opcode::Result: word(" ", i.imm); return;
       case Opcode::Load:
       case Opcode::GatherLoad:
       case Opcode::Store:
       case Opcode::ScatterStore:
       case Opcode::Prefetch:
       case Opcode::LoadMatrix:
-      case Opcode::LoadMatrixTransposed: add(" b{}", i.imm); return;
+      case Opcode::LoadMatrixTransposed: word(" b", i.imm); return;
       case Opcode::CopyAsync: add(" b{} b{}", i.imm & 0xffffffff, i.imm >> 32); return;
       case Opcode::CallScalar:
-        if (size_t(i.imm) < std::size(helper_names)) add(" {}", helper_names[size_t(i.imm)]);
+        if (size_t(i.imm) < std::size(helper_names)) word(" ", helper_names[size_t(i.imm)]);
         return;
       default: return;
     }

@@ -3,6 +3,7 @@
 // launches in order, and where every buffer lives.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -50,8 +51,13 @@ struct Program {
   std::vector<Refusal> refusals;
 };
 
-// Simplifies, fuses, lowers and plans memory. Pure: no device, thread, file or clock.
-Program compile(const ir::Graph& graph, const Target& target);
+// Calls body(i) for each i below count, in any order or at the same time, and returns when all have
+// returned.
+using ForEach = std::function<void(int64_t count, const std::function<void(int64_t i)>& body)>;
+
+// Simplifies, fuses, lowers and plans memory. Pure: no device, thread, file or clock; `for_each`
+// says how kernels are lowered, by default one after the other.
+Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each = {});
 
 // What running that program would take for temporaries and results, without making its code.
 int64_t planned_bytes(const ir::Graph& graph, const Target& target);

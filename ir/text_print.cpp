@@ -198,16 +198,16 @@ std::string print_levels(const ViewMap& map) {
 }
 
 std::string print_literal(DType dtype, uint64_t bits) {
-  const std::string hex = fmt::format("{:#x}", bits);
-  if (bits & ~all_bits(dtype)) return hex;
+  const auto hex = [&] { return fmt::format("{:#x}", bits); };
+  if (bits & ~all_bits(dtype)) return hex();
   switch (info(dtype).kind) {
-    case DTypeKind::Bool: return bits == 0 ? "false" : bits == 1 ? "true" : hex;
-    case DTypeKind::Signed: return fmt::format("{}", element_to_int(dtype, bits));
-    case DTypeKind::Unsigned: return fmt::format("{}", bits);
+    case DTypeKind::Bool: return bits == 0 ? "false" : bits == 1 ? "true" : hex();
+    case DTypeKind::Signed: return fmt::format_int(element_to_int(dtype, bits)).str();
+    case DTypeKind::Unsigned: return fmt::format_int(bits).str();
     case DTypeKind::Float: break;
   }
   const double value = element_to_double(dtype, bits);
-  if (value != value) return bits == plain_nan(dtype) ? "nan" : hex;
+  if (value != value) return bits == plain_nan(dtype) ? "nan" : hex();
   return shortest_decimal(dtype, bits);
 }
 

@@ -152,10 +152,16 @@ std::vector<std::shared_ptr<const Engine::Kernel>> Engine::kernels_for(
   std::unordered_map<std::string, size_t> wanted;   // by key: which of missing
   std::vector<std::pair<size_t, size_t>> launches;  // a launch, and which of missing it is for
   const std::string prefix = fmt::format("{}\n{}\n", codegen_version, print_target(target()));
+  std::vector<std::string> keys(out.size());
+  threads_.parallel_for(int64_t(out.size()), [&](int64_t i, int) {
+    const compiler::Program::Launch& launch = program.launches[size_t(i)];
+    if (launch.kind == compiler::Kernel::Kind::Fused)
+      keys[size_t(i)] = prefix + compiler::loops::print(launch.kernel.function);
+  });
   for (size_t i = 0; i < out.size(); ++i) {
     if (program.launches[i].kind != compiler::Kernel::Kind::Fused) continue;
     const compiler::loops::Function& function = program.launches[i].kernel.function;
-    std::string key = prefix + compiler::loops::print(function);
+    std::string& key = keys[i];
     {
       std::lock_guard lock(mutex_);
       if (const auto at = kernels_.find(key); at != kernels_.end()) out[i] = at->second;
@@ -187,7 +193,9 @@ std::shared_ptr<const Engine::Plan> Engine::make_plan(const Request& request) {
   target.numerics = request.numerics;
   target.memory_budget = request.memory_budget;
   if (!dump_stages_.empty()) dump(dump_stages_, graph, target);
-  plan->program = compiler::compile(graph, target);
+  plan->program = compiler::compile(graph, target, [this](int64_t count, const auto& body) {
+    threads_.parallel_for(count, [&](int64_t i, int) { body(i); });
+  });
   plan->kernels = kernels_for(plan->program);
   std::lock_guard lock(mutex_);
   signature_words_ += request.signature.words.size();
