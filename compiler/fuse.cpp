@@ -1,7 +1,8 @@
 // The driver of fusion: graph in, kernels out.
 //
-//   prepare    sums over batches join their products (fold_batches.h); rewrite what has a simpler
-//              form (fuse_prepare.cpp), split long reductions
+//   prepare    sums over batches join their products (fold_batches.h); short ones become terms
+//              (short_axes.h); rewrite what has a simpler form (fuse_prepare.cpp), split long
+//              reductions
 //   plan       which group computes what (fuse_plan.h, fuse_groups.cpp, fuse_join.cpp)
 //   emit       each group as a kernel (fuse_emit.cpp)
 //   tidy       its index space (fuse_space.cpp)
@@ -15,6 +16,7 @@
 #include "compiler/fuse_emit.h"
 #include "compiler/fuse_prepare.h"
 #include "compiler/rematerialize.h"
+#include "compiler/short_axes.h"
 #include "compiler/sort_scatters.h"
 #include "compiler/split_reductions.h"
 #include "compiler/split_scans.h"
@@ -34,7 +36,7 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chai
   std::vector<int32_t> numbers;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
     if (plan.groups[g].merged_into >= 0) continue;
-    program.kernels.push_back(tidy_space(emit_group(plan, int32_t(g))));
+    program.kernels.push_back(join_short_rows(tidy_space(emit_group(plan, int32_t(g)))));
     numbers.push_back(plan.groups[g].number);
   }
   program.buffers = std::move(plan.buffers);
@@ -56,7 +58,8 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chai
 KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   const ir::Graph folded = fold_batches(graph);
   const ir::Graph parallel = target.compute > 0 ? split_scans(folded) : folded;
-  const ir::Graph prepared = prepare_for_fusion(split_reductions(parallel, target));
+  const ir::Graph expanded = expand_short_reductions(split_reductions(parallel, target));
+  const ir::Graph prepared = prepare_for_fusion(expanded);
   if (target.memory_budget == 0) return fuse_prepared(prepared, target, true).program;
   // What the kernels of a chain share stays until the whole chain has run.
   const auto fuse_small = [&](const ir::Graph& g) {

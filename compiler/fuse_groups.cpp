@@ -13,6 +13,7 @@
 
 #include "compiler/fuse_join.h"
 #include "compiler/fuse_written.h"
+#include "compiler/short_axes.h"
 #include "ir/check.h"
 
 namespace cermet::compiler {
@@ -153,6 +154,18 @@ class Planner {
     return valid;
   }
 
+  // How many rows that share the value of a map are computed side by side (short_axes.h).
+  int64_t rows_beside_each(const Site& site) {
+    const Group& g = book_.group(site.group);
+    const ViewMap& map = plan_.maps[size_t(site.map)];
+    if (g.kind != Group::Kind::Row || site.row || map.shape().size() != g.axes.size()) return 1;
+    for (size_t d = 0; d < g.axes.size(); ++d)
+      if (!g.inner[d] && is_short(g.axes[d]) && map.levels()[0].strides[d] == 0 &&
+          g.rows() / g.axes[d] >= rows_beside)
+        return g.axes[d];
+    return 1;
+  }
+
   // Why a pointwise node is not repeated in all its users, or an empty string.
   std::string why_not_repeated(int32_t n, const std::vector<Site>& where) {
     int64_t evaluations = 0;
@@ -161,7 +174,8 @@ class Planner {
       if (const char* reason = full(n, site.group, false)) return reason;
       if (plan_.maps[size_t(site.map)].levels().size() > 2)
         return "reading it there would take several divisions for each element";
-      evaluations += evaluated(plan_.maps[size_t(site.map)], book_.node(n).numel());
+      evaluations +=
+          evaluated(plan_.maps[size_t(site.map)], book_.node(n).numel()) / rows_beside_each(site);
     }
     const int64_t elements = book_.node(n).numel();
     if (evaluations <= elements) return "";

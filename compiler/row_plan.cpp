@@ -74,6 +74,32 @@ void choose_copies(const Kernel& kernel, RowPlan& plan) {
   }
 }
 
+// Lanes along an inner axis would gather what a row reads, and those along an outer axis would all
+// read the same: then they run along that one, and each element is loaded once for all of them.
+void choose_broadcasts(const Kernel& kernel, RowPlan& plan) {
+  const auto stored = [](int stage) { return stage >= 0; };
+  if (!plan.along_inner() || plan.stages != 2 || needs_order(kernel)) return;
+  if (std::any_of(plan.store_stage.begin(), plan.store_stage.end(), stored)) return;
+  const auto all_loads = [&](int64_t axis, auto accept) {
+    return std::all_of(kernel.exprs.begin(), kernel.exprs.end(), [&](const Expr& e) {
+      if (e.kind == Kind::Gather) return false;
+      if (e.kind != Kind::Load || !e.inner) return true;
+      return e.map->single() && accept(e.map->levels()[0].strides[size_t(axis)]);
+    });
+  };
+  if (all_loads(plan.vector_axis, [](int64_t stride) { return stride == 0 || stride == 1; }))
+    return;
+  for (int64_t axis = plan.outer; axis-- > 0;) {
+    if (plan.space[size_t(axis)] < plan.lanes) continue;
+    if (!all_loads(axis, [](int64_t stride) { return stride == 0; })) continue;
+    plan.vector_axis = axis;
+    plan.broadcasts = true;
+    plan.stage_copies.clear();
+    choose_copies(kernel, plan);
+    return;
+  }
+}
+
 // By expression: what computing an element again from its loads costs.
 std::vector<int64_t> cycles_from_loads(const Kernel& kernel) {
   std::vector<int64_t> cycles(kernel.exprs.size(), 0);
@@ -168,10 +194,11 @@ RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Targ
   static_cast<RowStages&>(plan) = row_stages(kernel);
   choose_copies(kernel, plan);
   choose_pairs(kernel, target, plan);
+  if (plan.packed.empty()) choose_broadcasts(kernel, plan);
   for (int64_t d = plan.outer; d < int64_t(plan.space.size()); ++d)
     if (d != plan.vector_axis) plan.nesting.push_back(d);
   if (plan.along_inner()) plan.nesting.push_back(plan.vector_axis);
-  if (plan.packed.empty()) choose_columns(kernel, program, target, plan);
+  if (plan.packed.empty() && !plan.broadcasts) choose_columns(kernel, program, target, plan);
   if (plan.block == 0) choose_streams(kernel, program, target, plan);
   if (!plan.holds_columns()) {
     // Whole vectors, and for maps enough of them to be worth a loop.

@@ -55,6 +55,8 @@ struct RowPlan : RowStages {
   std::vector<int32_t> packed;
   int64_t pair_rows = 1;
 
+  bool broadcasts = false;  // the lanes, along an outer axis, read one element for all of them
+
   int64_t chunks = 1;  // units that share a row, by columns
   int64_t range = 1;   // units in all
   int64_t grain = 1;   // units that are worth another thread

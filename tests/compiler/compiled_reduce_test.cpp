@@ -339,6 +339,33 @@ TEST_CASE("compiled: reductions over pairs of rows") {
   check(DType::F16, 33, 80, 4);
 }
 
+// Rows of the short axis are computed side by side.
+TEST_CASE("compiled: reductions over pairs of points of few coordinates") {
+  for (DType dtype : {DType::F32, DType::F64})
+    for (int64_t axes : {2, 3, 4}) {
+      const int64_t from = 37, to = 41;
+      const Shape shape = {from, to, axes};
+      const Value a = parameter(0, dtype, {from, axes}), b = parameter(1, dtype, {to, axes}),
+                  mass = parameter(2, dtype, {to});
+      const Value apart = expand(reshape(b, Shape{1, to, axes}), shape) -
+                          expand(reshape(a, Shape{from, 1, axes}), shape);
+      const Value square = reshape(total(apart * apart, {2}), Shape{from, to}) + 0.01;
+      const Value pull =
+          expand(reshape(mass, Shape{1, to}), Shape{from, to}) / (square * sqrt(square));
+      const Value pulled = apart * expand(reshape(pull, Shape{from, to, 1}), shape);
+      const Value near = reduce(Combine::Min, reduce(Combine::Max, abs(apart), Dims{2}), Dims{1});
+      const std::vector parameters{numbers_between(dtype, {from, axes}, -1, 1, 1),
+                                   numbers_between(dtype, {to, axes}, -1, 1, 2),
+                                   numbers_between(dtype, {to}, 0, 1, 3)};
+      const Tolerance tolerance{.relative = 64 * rounded(dtype).relative,
+                                .absolute = 1024 * rounded(dtype).absolute};
+      INFO(name(dtype) << to_string(shape));
+      const Value pulls = reshape(total(pulled, {1}), Shape{from, axes});
+      for (const Value& each : {pulls * 0.5 + a, near})
+        check_compiled(graph_over({each}), parameters, tolerance);
+    }
+}
+
 TEST_CASE("compiled: results larger than the caches are stored past them") {
   for (DType dtype : {DType::F32, DType::F64, DType::F16, DType::U8}) {
     const Shape shape = {5, 192};

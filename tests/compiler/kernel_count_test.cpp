@@ -155,6 +155,19 @@ TEST_CASE("kernel count: convolution, pooling") {
   CHECK(kernels({reduce(Combine::Max, windows, Dims{4, 5})}, {}) == 1);
 }
 
+// Neither all pairs nor, for points of few coordinates, the differences of all pairs are stored.
+TEST_CASE("kernel count: forces between points") {
+  const Value points = param(0, {40, 3}), mass = param(1, {40});
+  const Value apart = expand(reshape(points, Shape{1, 40, 3}), Shape{40, 40, 3}) -
+                      expand(reshape(points, Shape{40, 1, 3}), Shape{40, 40, 3});
+  const Value square = sum(apart * apart, {2}) + 0.01;
+  const Value pull =
+      expand(reshape(mass, Shape{1, 40, 1}), Shape{40, 40, 1}) / (square * sqrt(square));
+  const Value force = apart * expand(pull, Shape{40, 40, 3});
+  CHECK(kernels({points + sum(force, {1}) * 0.01}) == 1);
+  CHECK(kernels({reduce(Combine::Min, square, Dims{1}, true)}) == 1);
+}
+
 TEST_CASE("kernel count: attention is a chain of three in one launch") {
   const Value q = param(0, {2, 6, 8}), k = param(1, {2, 6, 8}), v = param(2, {2, 6, 8});
   const auto heads = [](const Value& x) {  // [batch, time, 2 * 4] to [batch * 2, time, 4]
