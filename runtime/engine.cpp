@@ -291,10 +291,10 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
   for (int32_t b : kernel.buffers) buffers.push_back(memory[size_t(b)]);
   // Each task is a run of units; their number has no influence on results, so it may depend on the
   // threads.
-  const int64_t most = int64_t(threads_.threads()) * 4;
+  const int threads = threads_.threads(), most = threads * 4;
   const int64_t units = std::max(kernel.grain, (kernel.range + most - 1) / most);
   const int64_t tasks = (kernel.range + units - 1) / units;
-  const int64_t workers = tasks == 1 ? 1 : threads_.threads();
+  const int workers = tasks == 1 ? 1 : threads;
   const int64_t scratch_bytes = (kernel.scratch_bytes + 63) / 64 * 64;
   const Buffer scratch =
       scratch_bytes > 0 ? allocator_.allocate(size_t(scratch_bytes * workers)) : Buffer();
@@ -310,7 +310,7 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
   if (tasks == 1)
     body(0, 0);
   else
-    threads_.parallel_for(tasks, body);
+    threads_.parallel_for(tasks, body, workers);
   if (error[0] != 0) {
     const std::string& text = kernel.reports[size_t(error[0]) - 1];
     throw Error(fmt::format(fmt::runtime(text), error[1]));
@@ -328,9 +328,10 @@ void Engine::launch_pack(const Plan& plan, size_t index, std::span<void* const> 
     for (int32_t b : kernels[i]->buffers) buffers[i].push_back(memory[size_t(b)]);
     scratch_bytes = std::max(scratch_bytes, (kernels[i]->scratch_bytes + 63) / 64 * 64);
   }
-  const TaskSplit split = split_tasks(kernels, int64_t(threads_.threads()) * 4);
+  const int threads = threads_.threads();
+  const TaskSplit split = split_tasks(kernels, int64_t(threads) * 4);
   const auto tasks = int64_t(split.ends.size());
-  const int64_t workers = tasks == 1 ? 1 : threads_.threads();
+  const int workers = tasks == 1 ? 1 : threads;
   const Buffer scratch =
       scratch_bytes > 0 ? allocator_.allocate(size_t(scratch_bytes * workers)) : Buffer();
   std::vector<std::array<int64_t, 2>> errors(kernels.size());
@@ -349,7 +350,7 @@ void Engine::launch_pack(const Plan& plan, size_t index, std::span<void* const> 
   if (tasks == 1)
     body(0, 0);
   else
-    threads_.parallel_for(tasks, body);
+    threads_.parallel_for(tasks, body, workers);
   for (size_t k = 0; k < kernels.size(); ++k)
     if (errors[k][0] != 0)
       throw Error(

@@ -185,9 +185,53 @@ void ThreadPool::wait_for_units(uint32_t units) {
   caller_sleeps_.store(false);
 }
 
-void ThreadPool::parallel_for(int64_t tasks, Body body) {
+std::shared_ptr<const ThreadPool::Borrowed> ThreadPool::borrowed() const {
+  if (!borrows_.load(std::memory_order_acquire)) return nullptr;
+  std::lock_guard lock(borrowed_mutex_);
+  return borrowed_;
+}
+
+void ThreadPool::borrow(Loop loop, int threads) {
+  std::lock_guard lock(borrowed_mutex_);
+  borrowed_ = loop ? std::make_shared<const Borrowed>(Borrowed{std::move(loop), threads}) : nullptr;
+  borrows_.store(borrowed_ != nullptr, std::memory_order_release);
+}
+
+int ThreadPool::threads() const {
+  const auto lent = borrowed();
+  return lent ? lent->threads : int(workers_.size()) + 1;
+}
+
+// Each round of the loop is a worker that takes tasks until there are none left, so a loop that
+// runs one round after the other is as good.
+void ThreadPool::run_borrowed(const Borrowed& borrowed, int64_t tasks, Body body, int most) {
+  std::atomic<int64_t> next = 0, finished = 0;
+  std::mutex mutex;
+  std::exception_ptr first;
+  int64_t first_task = tasks;
+  const std::function<void(int)> work = [&](int worker) {
+    for (int64_t task; (task = next.fetch_add(1)) < tasks;) {
+      try {
+        body(task, worker);
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (task < first_task) first_task = task, first = std::current_exception();
+      }
+      finished.fetch_add(1);
+    }
+  };
+  borrowed.loop(int(std::min<int64_t>({tasks, borrowed.threads, most})), work);
+  if (finished.load() != tasks)
+    throw Error("set_parallel_for: the loop returned before all of its rounds had");
+  if (first) std::rethrow_exception(first);
+}
+
+void ThreadPool::parallel_for(int64_t tasks, Body body, int most) {
   if (tasks <= 0) return;
-  if (tasks == 1 || workers_.empty() || taken_.exchange(true, std::memory_order_acquire)) {
+  if (const auto lent = borrowed(); lent && tasks > 1 && most > 1)
+    return run_borrowed(*lent, tasks, body, most);
+  if (tasks == 1 || most <= int(workers_.size()) || workers_.empty() ||
+      taken_.exchange(true, std::memory_order_acquire)) {
     // The same rule as below, without shared state: all tasks run, the first exception is rethrown.
     std::exception_ptr first;
     for (int64_t task = 0; task < tasks; ++task) {
@@ -200,8 +244,8 @@ void ThreadPool::parallel_for(int64_t tasks, Body body) {
     if (first) std::rethrow_exception(first);
     return;
   }
-  const int64_t most = units_per_thread * threads();
-  const int64_t grain = tasks / most + (tasks % most != 0);
+  const int64_t wanted = units_per_thread * (int64_t(workers_.size()) + 1);
+  const int64_t grain = tasks / wanted + (tasks % wanted != 0);
   const auto units = uint32_t(tasks / grain + (tasks % grain != 0));
   const uint64_t number = (claim_.load(std::memory_order_relaxed) >> 32) + 1;
   claim_.store((number << 32) - 1);  // the last job's number, a unit that no job has: closed
@@ -212,7 +256,7 @@ void ThreadPool::parallel_for(int64_t tasks, Body body) {
   finished_.store(0, std::memory_order_relaxed);
   claim_.store(number << 32);
   epoch_.fetch_add(1);
-  if (sleepers_.load() > 0) wake(epoch_, std::min(threads(), int(units)) - 1);
+  if (sleepers_.load() > 0) wake(epoch_, std::min(int(workers_.size()) + 1, int(units)) - 1);
   run_units(0);
   wait_for_units(units);
 

@@ -13,8 +13,11 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <climits>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -38,14 +41,21 @@ class ThreadPool {
   static int default_threads();
 
   // The most threads that run the tasks of one call, the caller included.
-  int threads() const { return int(workers_.size()) + 1; }
+  int threads() const;
+
+  // A loop on somebody else's threads: calls body(i) once for each i in [0, count), several at the
+  // same time if it can, and returns when all have returned.
+  using Loop = std::function<void(int count, const std::function<void(int i)>& body)>;
+  // From now on tasks run in the loop, at most `threads` at once; an empty one: on own threads.
+  // Calls that have begun end as they began.
+  void borrow(Loop loop, int threads);
 
   // Calls body(task, worker) once for each task in [0, tasks) and returns when all have returned.
   // `worker` is in [0, threads()) and differs between tasks of this call that run at the same time.
   // If the workers are taken (a nested call, another user thread) the tasks run on the caller as
   // worker 0. When tasks throw, the others still run; then the exception of the lowest task is
-  // rethrown.
-  void parallel_for(int64_t tasks, Body body);
+  // rethrown. At most `most` tasks run at the same time, and `worker` is below that.
+  void parallel_for(int64_t tasks, Body body, int most = INT_MAX);
 
  private:
   struct Job {
@@ -53,6 +63,13 @@ class ThreadPool {
     int64_t tasks, grain;  // unit u is the tasks [u * grain, (u + 1) * grain)
     uint32_t units;
   };
+
+  struct Borrowed {
+    Loop loop;
+    int threads;
+  };
+  std::shared_ptr<const Borrowed> borrowed() const;
+  static void run_borrowed(const Borrowed& borrowed, int64_t tasks, Body body, int most);
 
   struct Start {  // what a new worker is told
     ThreadPool* pool;
@@ -73,6 +90,10 @@ class ThreadPool {
   bool spins_ = false;  // idle threads may spin before they sleep
 
   std::atomic<bool> taken_ = false;  // a call owns the workers
+
+  std::atomic<bool> borrows_ = false;  // a look at it is cheaper than the mutex
+  mutable std::mutex borrowed_mutex_;
+  std::shared_ptr<const Borrowed> borrowed_;
 
   // The current job. Its fields are atomics because a late worker may read them while the next job
   // is written; such a read is thrown away when the claim fails.

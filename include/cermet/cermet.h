@@ -14,3 +14,4 @@
 #include "cermet/random.h"    // IWYU pragma: export
 #include "cermet/shape.h"     // IWYU pragma: export
 #include "cermet/tensor.h"    // IWYU pragma: export
+#include "cermet/threads.h"   // IWYU pragma: export

@@ -2,6 +2,7 @@
 // under ThreadSanitizer as well.
 
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "api/arrays.h"
@@ -136,4 +137,84 @@ TEST_CASE("threads: errors of one do not disturb the others") {
       }
     }
   });
+}
+
+namespace {
+
+// A program's own loop: a thread for each round.
+void on_own_threads(int count, const std::function<void(int)>& body) {
+  std::vector<std::thread> all;
+  for (int i = 0; i < count; ++i) all.emplace_back([&, i] { body(i); });
+  for (std::thread& t : all) t.join();
+}
+
+struct LentLoop {
+  LentLoop(const ct::ParallelLoop& loop, int count) { ct::set_parallel_for(loop, count); }
+  LentLoop(const LentLoop&) = delete;
+  LentLoop& operator=(const LentLoop&) = delete;
+  ~LentLoop() { ct::set_parallel_for({}, 0); }
+};
+
+}  // namespace
+
+TEST_CASE("threads: kernels run in a loop of the caller, with the same results", "[cpu]") {
+  const Tensor x = ct::rand(ct::Key(1), {3000, 700}).realize();
+  const auto results = [&] {
+    const Tensor sums = (x.exp() + x).sum(1), product = ct::matmul(x.t(), x);
+    ct::realize({sums, product});
+    std::vector<float> all = sums.to_vector<float>();
+    for (const float value : product.to_vector<float>()) all.push_back(value);
+    return all;
+  };
+  const std::vector<float> expected = results();
+  const int own = ct::num_threads();
+  std::atomic<int> calls = 0;
+  for (const int count : {1, 3, 8}) {
+    const LentLoop lent(
+        [&](int rounds, const std::function<void(int)>& body) {
+          ++calls;
+          expect(rounds <= count, "more rounds than threads");
+          on_own_threads(rounds, body);
+        },
+        count);
+    CHECK(ct::num_threads() == count);
+    CHECK(results() == expected);
+    CHECK((calls > 0) == (count > 1));
+    in_threads([&](int) { expect(results() == expected, "a loop that several threads use"); });
+    // What takes a few microseconds stays where it is.
+    const int before = calls;
+    CHECK(((x[0] * x[1]).exp() + x[2]).sum().item<float>() > 0);
+    CHECK(calls == before);
+  }
+  CHECK(ct::num_threads() == own);
+}
+
+TEST_CASE("threads: tensors are computed inside rounds of a loop that computes tensors", "[cpu]") {
+  const Tensor x = ct::rand(ct::Key(1), {1000, 700}).realize();
+  const std::vector<float> expected = x.exp().sum(1).to_vector<float>();
+  const LentLoop lent(on_own_threads, 3);
+  std::atomic<int> wrong = 0;
+  on_own_threads(3, [&](int) {
+    if (x.exp().sum(1).to_vector<float>() != expected) ++wrong;
+  });
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("threads: mistakes in a loop of the caller are told", "[cpu]") {
+  const Tensor x = ct::rand(ct::Key(1), {3000, 700}).realize();
+  const auto compute = [&] { (x + 0.5).exp().sum(1).realize(); };
+  compute();
+  {
+    const LentLoop lent([](int, const std::function<void(int)>&) { throw ct::Error("no threads"); },
+                        2);
+    CHECK_THROWS_WITH(compute(), Catch::Matchers::ContainsSubstring("no threads"));
+  }
+  {
+    const LentLoop lent([](int, const std::function<void(int)>&) {}, 2);
+    CHECK_THROWS_WITH(compute(), Catch::Matchers::ContainsSubstring("returned before"));
+  }
+  compute();
+  for (const int count : {0, 1025})
+    CHECK_THROWS_WITH(ct::set_parallel_for(on_own_threads, count),
+                      Catch::Matchers::ContainsSubstring("expected 1 to 1024 threads"));
 }

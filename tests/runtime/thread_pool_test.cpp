@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
@@ -17,6 +18,53 @@
 
 using cermet::runtime::ThreadPool;
 using cermet::test::EnvironmentVariable;
+
+TEST_CASE("thread pool: tasks run in a loop that was lent, each once") {
+  ThreadPool pool(2);
+  int calls = 0, most = 0;
+  const ThreadPool::Loop one_by_one = [&](int count, const std::function<void(int)>& body) {
+    ++calls, most = std::max(most, count);
+    for (int i = count; i-- > 0;) body(i);
+  };
+  const ThreadPool::Loop on_threads = [](int count, const std::function<void(int)>& body) {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < count; ++i) threads.emplace_back([&, i] { body(i); });
+    for (std::thread& t : threads) t.join();
+  };
+  const auto run = [&](int64_t tasks, int limit) {
+    std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
+    std::atomic<bool> worker_ok = true;
+    pool.parallel_for(
+        tasks,
+        [&](int64_t task, int worker) {
+          ++runs[size_t(task)];
+          if (worker < 0 || worker >= limit) worker_ok = false;
+        },
+        limit);
+    for (auto& r : runs) CHECK(r == 1);
+    CHECK(worker_ok);
+  };
+  pool.borrow(one_by_one, 5);
+  CHECK(pool.threads() == 5);
+  run(100, 5), run(3, 5), run(100, 2);
+  CHECK(calls == 3);
+  CHECK(most == 5);
+  run(1, 5);  // one task stays with the caller
+  CHECK(calls == 3);
+  pool.borrow(on_threads, 4);
+  run(1000, 4);
+  CHECK_THROWS_WITH(pool.parallel_for(9,
+                                      [](int64_t task, int) {
+                                        if (task % 4 == 3)
+                                          throw std::runtime_error(std::to_string(task));
+                                      }),
+                    "3");
+  pool.borrow([](int, const std::function<void(int)>&) {}, 3);
+  CHECK_THROWS_AS(run(10, 3), cermet::Error);
+  pool.borrow({}, 0);
+  CHECK(pool.threads() == 2);
+  run(100, 2);
+}
 
 TEST_CASE("thread pool: every task runs exactly once, whatever the counts") {
   for (int threads : {1, 2, 3, 8}) {
