@@ -15,7 +15,8 @@ namespace {
 
 constexpr const char* variables[] = {"FAKECUDA_SCHEDULE", "FAKECUDA_CC",     "FAKECUDA_DEVICES",
                                      "FAKECUDA_MEMORY",   "FAKECUDA_DRIVER", "FAKECUDA_BUDGET",
-                                     "FAKECUDA_QUIET",    "FAKECUDA_CHECKS", "FAKECUDA_FAIL"};
+                                     "FAKECUDA_QUIET",    "FAKECUDA_CHECKS", "FAKECUDA_FAIL",
+                                     "FAKECUDA_LIMITS"};
 
 void* library() {
   static void* opened = [] {

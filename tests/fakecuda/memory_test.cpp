@@ -276,6 +276,22 @@ TEST_CASE("memory: calls can be made to fail, always or at the nth time") {
   EXPECT(CUDA_ERROR_LAUNCH_FAILED, cuda.cuMemAllocAsync(&at, 16, nullptr));  // it is sticky
 }
 
+TEST_CASE("memory: a failure that cannot be asked for ends the process") {
+  for (const char* wrong : {"cuMemAlloc_v2:2", "cuMemAllok:2", "cuMemAlloc", "cuMemAlloc:2:0"}) {
+    INFO(wrong);
+    const pid_t child = fork();
+    if (child == 0) {
+      std::freopen("/dev/null", "w", stderr);
+      const Session cuda(std::string("FAKECUDA_FAIL=") + wrong);
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 2);
+  }
+}
+
 TEST_CASE("memory: counters tell directions and bytes") {
   const Session cuda;
   const CUdeviceptr a = cuda.allocate(300), b = cuda.allocate(200);

@@ -4,6 +4,7 @@
 
 #include "fakecuda/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -128,11 +129,20 @@ void read_checks(Options& options, std::string_view name, std::string_view value
   }
 }
 
+// Calls are named as cuGetProcAddress takes them, without what is appended for versions.
+constexpr std::string_view calls[] = {
+#define ENTRY(name, symbol, version, parameters) #name,
+#include "fakecuda/api.def"
+#undef ENTRY
+};
+
 // CALL:ERROR[:NTH], several separated by commas.
 void read_failures(Options& options, std::string_view name, std::string_view value) {
   for (const std::string_view part : split(value, ',')) {
     const auto fields = split(part, ':');
     if (fields.size() < 2 || fields.size() > 3) refuse(name, value, "CALL:ERROR[:NTH],...");
+    if (std::ranges::find(calls, fields[0]) == std::end(calls))
+      refuse(name, value, "calls by their names without _v2 and the like");
     options.injections[std::string(fields[0])].push_back({
         .error = static_cast<CUresult>(number(name, fields[1], 1)),
         .nth = fields.size() == 3 ? static_cast<int64_t>(number(name, fields[2], 1)) : 0,
