@@ -161,7 +161,7 @@ std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& prog
     if (ours.contains(texts[i]) || std::ranges::count(missing_texts, texts[i]) > 0) continue;
     if (launch.kind == Kind::Sort) {
       const auto source = compiler::print_cuda_sort(sorted(launch), launch.descending, "k0");
-      ours.emplace(texts[i], compile(texts[i], source).function("k0"));
+      ours.emplace(texts[i], compile(texts[i], source).function("k0", texts[i]));
     } else {
       missing.push_back(&launch.kernel.function);
       missing_texts.push_back(texts[i]);
@@ -173,7 +173,7 @@ std::vector<cuda::Function> GpuEngine::kernels_for(const compiler::Program& prog
     const cuda::Module module =
         compile(fmt::format("{}", fmt::join(names, ", ")), compiler::print_cuda_unit(missing));
     for (size_t k = 0; k < missing.size(); ++k)
-      ours.emplace(missing_texts[k], module.function(fmt::format("k{}", k)));
+      ours.emplace(missing_texts[k], module.function(fmt::format("k{}", k), names[k]));
   }
   std::vector<cuda::Function> out;
   for (const std::string& text : texts) out.push_back(ours.at(text));

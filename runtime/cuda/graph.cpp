@@ -32,8 +32,9 @@ struct Recording {
       throw;
     }
     card.check(driver.StreamEndCapture(stream.handle(), &graph), "cuStreamEndCapture");
-    text = std::make_shared<const std::string>(
-        fmt::format("a graph of {} launches", card.launches().count() - before));
+    text = std::make_shared<const std::string>(fmt::format("a graph of {} launches ({})",
+                                                           card.launches().count() - before,
+                                                           card.launches().kernels_since(before)));
   }
 
   CUgraphExec_st* instantiate() const {
@@ -75,7 +76,7 @@ Graph::~Graph() {
 
 void Graph::launch(const Stream& stream) const {
   const Card::Current current(*card_);
-  card_->launches().add(text_);
+  if (!card_->lost()) card_->launches().add(text_);
   card_->check(card_->driver().GraphLaunch(executable_, stream.handle()), "cuGraphLaunch");
   if (card_->waits_after_launch() && !stream.capturing()) stream.synchronize();
 }

@@ -39,6 +39,17 @@ std::string LaunchLog::text() const {
   return result;
 }
 
+std::string LaunchLog::kernels_since(int64_t count) const {
+  const std::lock_guard lock(mutex_);
+  std::string result;
+  for (int64_t i = count_ - 1; i >= std::max({count, count_ - kept, int64_t(0)}); --i) {
+    const Entry& entry = entries_[size_t(i % kept)];
+    if (!result.empty()) result += ", ";
+    result += entry.graph ? *entry.graph : std::string(entry.kernel.data(), entry.length);
+  }
+  return count_ - kept > count ? result + ", ..." : result;
+}
+
 int64_t LaunchLog::count() const {
   const std::lock_guard lock(mutex_);
   return count_;

@@ -30,6 +30,9 @@ class LaunchLog {
   // The launches, the last one first; empty if there was none.
   std::string text() const;
   int64_t count() const;
+  // The kernels of the launches that came after so many, the last one first, as far as they are
+  // remembered.
+  std::string kernels_since(int64_t count) const;
 
  private:
   struct Entry {

@@ -138,13 +138,13 @@ Module Module::load(std::shared_ptr<const Card> card, std::span<const std::byte>
   return load(std::move(card), ptx);
 }
 
-Function Module::function(const std::string& name) const {
+Function Module::function(const std::string& name, const std::string& shown) const {
   const Card& card = *loaded_->card;
   const Driver& driver = card.driver();
   const Card::Current current(card);
   auto loaded = std::make_shared<LoadedFunction>();
   loaded->module = loaded_;
-  loaded->name = name;
+  loaded->name = shown.empty() ? name : shown;
   const Result result = driver.ModuleGetFunction(&loaded->function, loaded_->module, name.c_str());
   if (result == Result::NotFound)
     throw DeviceError(fmt::format("cuda:{}: a module has no kernel {}", card.index(), name));
@@ -188,7 +188,7 @@ void Function::launch(const Stream& stream, const LaunchShape& shape,
   std::array<void*, 5> extra = {reinterpret_cast<void*>(1),
                                 const_cast<std::byte*>(arguments.data()),
                                 reinterpret_cast<void*>(2), &bytes, nullptr};
-  card.launches().add(name(), shape);
+  if (!card.lost()) card.launches().add(name(), shape);
   card.check(card.driver().LaunchKernel(handle(), unsigned(grid[0]), unsigned(grid[1]),
                                         unsigned(grid[2]), unsigned(block[0]), unsigned(block[1]),
                                         unsigned(block[2]), unsigned(shared), stream.handle(),

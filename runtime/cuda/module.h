@@ -52,8 +52,9 @@ class Module {
   static Module load(std::shared_ptr<const Card> card, std::span<const std::byte> cubin,
                      const std::string& ptx);
 
-  // The kernel of that name. Throws DeviceError if there is none.
-  Function function(const std::string& name) const;
+  // The kernel of that name. Throws DeviceError if there is none. Errors of launches call it
+  // `shown`, if that is given.
+  Function function(const std::string& name, const std::string& shown = {}) const;
 
  private:
   explicit Module(std::shared_ptr<LoadedModule> loaded) : loaded_(std::move(loaded)) {}

@@ -160,6 +160,24 @@ TEST_CASE("cuda child: memory for a few tables", "[.]") {
   CHECK_THAT(text, ContainsSubstring(" of 1048576 are free"));
   CHECK(table.sum().item<float>() == 12 * 128);
 }
+TEST_CASE("cuda child: a GPU that fails in the middle", "[.]") {
+  CERMET_NEEDS_NVRTC();
+  setenv("FAKECUDA_FAIL", "cuGraphLaunch:719:2", 1);
+  const Tensor x = ct::arange(20.0, "cuda").reshape({4, 5}).realize();
+  const auto step = [&] { (x.softmax(1).t().contiguous().cumsum(0) * 1.5).argmax(1).realize(); };
+  step();  // as launches
+  step();  // as a graph
+  const std::string text = message_of<ct::DeviceError>(step);
+  CHECK_THAT(text, ContainsSubstring("(CUDA_ERROR_LAUNCH_FAILED, 719); the device is lost"));
+  CHECK_THAT(text, ContainsSubstring(" launches (row_"));
+  CHECK_THAT(text, ContainsSubstring(", row_max_sub_exp_sum<<<"));
+}
+TEST_CASE("cuda host: errors of a GPU name kernels by what they do") {
+  CERMET_NEEDS_NVRTC();
+  if (on_real_gpu()) SKIP("needs a GPU that fails");
+  expect_passes("cuda child: a GPU that fails in the middle");
+}
+
 TEST_CASE("cuda host: memory that open runs keep is waited for before there is none") {
   CERMET_NEEDS_NVRTC();
   if (on_real_gpu()) SKIP("needs a small GPU");

@@ -256,7 +256,11 @@ TEST_CASE("cuda errors: a graph that goes wrong is named as one") {
   const cuda::Graph graph = cuda::Graph::capture(stream, [&] { setup.poke_nowhere(); });
   graph.launch(stream);
   CHECK_THAT(message_of<cermet::DeviceError>([&] { setup.device.synchronize(); }),
-             ContainsSubstring("last first: a graph of 1 launches"));
+             ContainsSubstring("last first: a graph of 1 launches (poke)"));
+  // What is refused from now on was never launched.
+  message_of<cermet::DeviceError>([&] { graph.launch(stream); });
+  CHECK_THAT(message_of<cermet::DeviceError>([&] { setup.device.synchronize(); }),
+             !ContainsSubstring("a graph of 1 launches (poke), a graph"));
 }
 
 TEST_CASE("cuda errors: the variables of the environment are read") {
