@@ -81,8 +81,7 @@ ir::Value later_on(const ir::Value& value, const Device& device) {
   const bool now = value->reads_borrowed || value->checks_indices || known_elements(*value) ||
                    device_of(*value) == device;
   if (now) return value_on(value, device);
-  refuse_while_recording();
-  place_of(device);  // throws if there is none
+  refuse_move_while_recording(value, nullptr, place_of(device));
   const ir::Value moved =
       ir::data(std::make_shared<const DeferredCopy>(value, device), value->dtype, value->shape);
   return with_way_back(moved, value);

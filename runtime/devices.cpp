@@ -183,11 +183,13 @@ bool wait_for(const ir::Storage& elements) {
 ir::Value value_on(const ir::Value& value, const Device& device) {
   const int place = place_of(device);
   if (device_of(*value) == device) return value;
+  if (StepRecorder::active() && value->place < 0 && value->op != ir::Op::Data)
+    return with_way_back(StepRecorder::placed(value, place), value);
   return with_way_back(ir::data(elements_on(value, place), value->dtype, value->shape), value);
 }
 
 std::shared_ptr<const ir::Storage> elements_on(const ir::Value& value, int place) {
-  refuse_while_recording();
+  refuse_move_while_recording(value, known_elements(*value).get(), place);
   const size_t bytes = size_t(value->numel()) * size_of(value->dtype);
   if (value->place > 0) settle_runs(Settle::All, value->place);
   if (value->place < 0 && value->op != ir::Op::Data) {

@@ -112,6 +112,7 @@ class ProgramMaker {
         out_->updates.emplace_back(i, out_->add_root(place, captured.value));
     }
     for (Part& part : out_->parts) {
+      part.roots = StepRecorder::without_placed(part.roots);
       part.request = make_request(part.roots, current_numerics(), current_memory_budget());
       for (const ir::Value& input : part.request.inputs) part.slots.push_back(slot_of(input));
     }

@@ -1,8 +1,12 @@
 #include "runtime/step_recorder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 
+#include "ir/build.h"
+#include "ir/graph.h"
 #include "runtime/devices.h"
 #include "runtime/tensor_state.h"
 
@@ -16,7 +20,9 @@ uint64_t next_number() {
 
 class Placeholder : public ir::Storage {
  public:
-  explicit Placeholder(int place) : place_(place) {}
+  explicit Placeholder(int place, ir::Value value = {}) : place_(place), value_(std::move(value)) {}
+  // What it stands for, if that is an expression.
+  const ir::Value& value() const { return value_; }
   const void* host_data() const override {
     throw Error(
         "jit: the tensor stands for one inside of a recorded step, and has no elements outside of "
@@ -26,6 +32,7 @@ class Placeholder : public ir::Storage {
 
  private:
   int place_;
+  ir::Value value_;
 };
 
 }  // namespace
@@ -33,7 +40,23 @@ class Placeholder : public ir::Storage {
 StepRecorder::StepRecorder() : number_(next_number()) {}
 
 ir::Value StepRecorder::placeholder(DType dtype, const Shape& shape, int place) {
+  // A number of the CPU goes wherever it is needed, when the program runs.
+  if (place == 0 && shape.empty()) place = -1;
   return ir::data(std::make_shared<const Placeholder>(place), dtype, shape);
+}
+
+ir::Value StepRecorder::placed(const ir::Value& value, int place) {
+  return ir::data(std::make_shared<const Placeholder>(place, value), value->dtype, value->shape);
+}
+
+std::vector<ir::Value> StepRecorder::without_placed(std::span<const ir::Value> values) {
+  return ir::Rewriter([](const ir::Node& node, std::span<const ir::Value>) {
+    const auto* stand_in =
+        node.op == ir::Op::Data
+            ? dynamic_cast<const Placeholder*>(node.as<ir::DataAttr>().storage.get())
+            : nullptr;
+    return stand_in ? stand_in->value() : ir::Value();
+  })(values);
 }
 
 StepRecorder::Captured& StepRecorder::capture(const std::shared_ptr<Cell>& cell) {
@@ -81,6 +104,18 @@ bool StepRecorder::restore_gradients() {
     if (gradient) changed |= gradient->replace(before);
   }
   return changed;
+}
+
+void refuse_move_while_recording(const ir::Value& value, const ir::Storage* known, int place) {
+  if (!StepRecorder::active()) return;
+  if (known && !dynamic_cast<const Placeholder*>(known)) return;
+  const auto name = [](int at) {
+    return at <= 0 ? std::string("cpu") : fmt::format("cuda:{}", at - 1);
+  };
+  throw Error(fmt::format(
+      "jit: elements of {} are needed on {}, and none move while a step is recorded; move the "
+      "tensor before",
+      name(value->place), name(place)));
 }
 
 void refuse_while_recording() {

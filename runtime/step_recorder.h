@@ -46,6 +46,10 @@ class StepRecorder {
 
   // A stand-in for elements that exist when the program runs.
   static ir::Value placeholder(DType dtype, const Shape& shape, int place);
+  // A stand-in for an expression of constants, which has no place, that is to be computed at one.
+  static ir::Value placed(const ir::Value& value, int place);
+  // The values with these expressions again where placed() put stand-ins.
+  static std::vector<ir::Value> without_placed(std::span<const ir::Value> values);
 
   // The expression of a cell from outside, as the function sees it. Throws Error if gradients flow
   // to it.
@@ -78,5 +82,8 @@ class StepRecorder {
 
 // Throws Error if this thread records: there are no elements.
 void refuse_while_recording();
+// The same, for elements that are needed on another device. Those that are known as they are
+// recorded, `known`, may go.
+void refuse_move_while_recording(const ir::Value& value, const ir::Storage* known, int place);
 
 }  // namespace cermet::runtime

@@ -9,7 +9,10 @@ Buffer buffer_of(const ir::Storage& storage) {
   if (const auto* copy = dynamic_cast<const DeferredCopy*>(&storage))
     return buffer_of(*copy->resolved());
   const auto* ours = dynamic_cast<const BufferStorage*>(&storage);
-  if (!ours) throw InternalError("a storage of another runtime");
+  if (!ours) {
+    (void)storage.host_data();  // what stands for elements says itself that it has none
+    throw InternalError("a storage of another runtime");
+  }
   return ours->buffer();
 }
 

@@ -259,7 +259,8 @@ Tensor Tensor::to(const Device& device, SourceLocation where) const {
   });
   if (is_there) return *this;
   return runtime::located(where, [&] {
-    if (this->device(where) != Device()) runtime::sound_elements(*this, where);
+    if (this->device(where) != Device() && !runtime::StepRecorder::active())
+      runtime::sound_elements(*this, where);
     return runtime::make_tensor(runtime::value_on(value_of(*this), device));
   });
 }

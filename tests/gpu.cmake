@@ -132,6 +132,10 @@ foreach(compute 80 90)
 endforeach()
 cermet_gpu_run(test_api "90 eager" "[#grad_test]~[cpu]")
 
+# Functions that are recorded once.
+cermet_gpu_run(test_api "90 lazy" "[#jit_test]~[cpu]")
+cermet_gpu_run(test_api "90 random:5" AFTER "90 lazy" "[#jit_test]~[cpu]")
+
 # Updates in place, and those that fail after their realize has returned.
 cermet_gpu_run(test_api "90 lazy" "[#updates_test]~[cpu]")
 cermet_gpu_run(test_api "90 random:6" AFTER "90 lazy" "[#updates_test]~[cpu]")

@@ -17,10 +17,12 @@
 //   - Numbers, branches and everything else of C++ are as they were: give what changes as a tensor.
 //
 // Results are computed and have no gradient history. Inside of the function nothing is computed: an
-// Error for item(), printing, realize() and masks as indices. So is for an argument that requires
-// grad (capture it), an argument that is written to, a tensor with gradient history from outside,
-// and a gradient that backward() leaves in a captured leaf: clear it with set_grad(), or use
-// grad(). A tensor that the function leaves in a variable outside cannot be used.
+// Error for item(), printing, realize() and masks as indices, and for elements that would go to
+// another device, unless they are numbers that the function itself writes down. So is for an
+// argument that requires grad (capture it), an argument that is written to, a tensor with gradient
+// history from outside, and a gradient that backward() leaves in a captured leaf: clear it with
+// set_grad(), or use grad(). A tensor that the function leaves in a variable outside cannot be
+// used.
 
 #include <array>
 #include <concepts>

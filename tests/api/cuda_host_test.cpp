@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "api/chosen_gpu.h"
 #include "cermet/cermet.h"
 #include "support/cuda.h"
 #include "support/message.h"
@@ -22,12 +23,6 @@ using ct::test::expect_clean_gpu, ct::test::message_of, ct::test::on_real_gpu;
 using Floats = std::vector<float>;
 
 namespace {
-
-// Before anything asks for a driver; one binary, one GPU (see cuda_test.cpp).
-const bool gpu_is_chosen = [] {
-  ct::test::use_gpu("90,80 random:7");
-  return true;
-}();
 
 // A hidden case of this program, in a process of its own.
 ct::test::Outcome run_case(const std::string& name) {

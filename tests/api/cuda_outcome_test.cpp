@@ -4,6 +4,7 @@
 #include <functional>
 #include <thread>
 
+#include "api/chosen_gpu.h"
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "runtime/gpu_engine.h"
@@ -17,12 +18,6 @@ using ct::test::message_of;
 using Ints = std::vector<int64_t>;
 
 namespace {
-
-// Before anything asks for a driver; one binary, one GPU (see cuda_test.cpp).
-const bool gpu_is_chosen = [] {
-  ct::test::use_gpu("90,80 random:7");
-  return true;
-}();
 
 Tensor there(std::initializer_list<ct::NestedList> values) { return ct::tensor(values, "cuda"); }
 Tensor counting(int64_t n) { return ct::arange(n, "cuda").realize(); }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <thread>
 
+#include "api/chosen_gpu.h"
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "ir/dynlib.h"
@@ -27,12 +28,6 @@ using ct::test::expect_clean_gpu, ct::test::gpu_counters, ct::test::on_real_gpu;
 using Floats = std::vector<float>;
 
 namespace {
-
-// Before anything asks for a driver; one binary, one GPU (see cuda_test.cpp).
-const bool gpu_is_chosen = [] {
-  ct::test::use_gpu("90,80 random:7");
-  return true;
-}();
 
 void must(cuda::Result result) { REQUIRE(result == cuda::Result::Success); }
 const cuda::Driver& driver() { return cuda::driver(); }

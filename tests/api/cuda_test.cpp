@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "api/chosen_gpu.h"
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "ir/build.h"
@@ -21,12 +22,6 @@ using ct::test::expect_clean_gpu, ct::test::gpu_counters, ct::test::on_real_gpu;
 using Floats = std::vector<float>;
 
 namespace {
-
-// Before anything asks for a driver.
-const bool gpu_is_chosen = [] {
-  ct::test::use_gpu("90,80 random:7");
-  return true;
-}();
 
 int gpu_count() { return ct::runtime::cuda::available_devices(); }
 
@@ -290,6 +285,44 @@ TEST_CASE("cuda: the example program trains on a GPU", "[program]") {
     CHECK(outcome.output.find("none after the second step") != std::string::npos);
     CHECK(outcome.output.find("fakecuda") == std::string::npos);  // says nothing was wrong
   }
+}
+
+TEST_CASE("cuda: recorded functions create tensors there, and move none") {
+  CERMET_NEEDS_NVRTC();
+  const ct::Tensor x = ct::tensor({1.0, 2.0, 3.0}, "cuda"), row = ct::tensor({0.5, 1.5});
+  const auto step = ct::jit([](const ct::Tensor& v) {
+    const ct::Tensor weight = ct::tensor({3.0, 4.0, 5.0}, "cuda");
+    return std::vector{v * weight + ct::arange(3, "cuda"), ct::rand({3}, "cuda"),
+                       ct::zeros({2, 0}, "cuda"), ct::ones({2}, "cuda").cumsum(0)};
+  });
+  ct::manual_seed(3);
+  const std::vector<ct::Tensor> first = step(x), second = step(x + 1);
+  ct::manual_seed(3);
+  CHECK(first[0].to_vector<float>() == Floats{3, 9, 17});
+  CHECK(second[0].to_vector<float>() == Floats{6, 13, 22});
+  CHECK(first[1].to_vector<float>() == ct::rand({3}).to_vector<float>());
+  CHECK(second[1].to_vector<float>() == ct::rand({3}).to_vector<float>());
+  CHECK(first[3].to_vector<float>() == Floats{1, 2});
+  for (const ct::Tensor& t : second) CHECK(ct::to_string(t.device()) == "cuda:0");
+  // Single numbers of the CPU go anywhere, also updated ones.
+  ct::Tensor rate = row.sum().realize();
+  const auto scaled = ct::jit([&](const ct::Tensor& v, const ct::Tensor& by) {
+    const ct::Tensor out = v * rate - by;
+    rate.mul_(2);
+    return out;
+  });
+  CHECK(scaled(x, row[0]).to_vector<float>() == Floats{1.5, 3.5, 5.5});
+  CHECK(scaled(x, row[1]).to_vector<float>() == Floats{2.5, 6.5, 10.5});
+  CHECK(rate.item<float>() == 8);
+  CHECK(ct::to_string(rate.device()) == "cpu");
+  const auto refused = [&](const auto& f) {
+    CHECK_THAT(ct::test::message_of<ct::Error>([&] { ct::jit(f)(x); }),
+               Catch::Matchers::ContainsSubstring(" none move while a step is recorded"));
+  };
+  refused([](const ct::Tensor& v) { return v.cpu(); });
+  refused([&](const ct::Tensor& v) { return v.slice(0, 0, 2) * row.to("cuda"); });
+  if (gpu_count() > 1) refused([](const ct::Tensor& v) { return v.to("cuda:1"); });
+  expect_clean_gpu();
 }
 
 TEST_CASE("cuda: products are TF32 and arithmetic is fast only while that is set") {

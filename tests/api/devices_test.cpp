@@ -1,6 +1,7 @@
 // Tensors of two devices in one call, and devices that do not exist: each public function refuses
 // them by its own name, names both devices, and does nothing.
 
+#include "api/chosen_gpu.h"
 #include "api/errors.h"
 #include "cermet/cermet.h"
 #include "runtime/cuda/device.h"
@@ -10,12 +11,6 @@ namespace ct = cermet;
 using ct::Tensor;
 
 namespace {
-
-// Before anything asks for a driver.
-const bool gpu_is_chosen = [] {
-  ct::test::use_gpu("90,80 random:7");
-  return true;
-}();
 
 // What is wrong with how the call is refused, or nothing.
 template <class F>

@@ -43,6 +43,9 @@ inline Tensor full(const Shape& shape, const Scalar& value, const Options& optio
 inline Tensor arange(const Scalar& end, const Options& options = {}) {
   return cermet::arange(end, there(options));
 }
+inline Tensor rand(const Key& key, const Shape& shape, const Options& options = {}) {
+  return cermet::rand(key, shape, there(options));
+}
 inline Tensor randn(const Shape& shape, const Options& options = {}) {
   return cermet::randn(shape, there(options));
 }
