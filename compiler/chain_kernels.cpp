@@ -23,18 +23,6 @@ namespace {
 constexpr size_t window = 24;  // kernels looked at from a contraction on
 constexpr int64_t fewest_blocks = 4;
 
-int64_t bytes_of(const KernelBuffer& b) { return b.elements * int64_t(size_of(b.dtype)); }
-
-const Expr* contraction(const Kernel& kernel) {
-  for (const Expr& e : kernel.exprs)
-    if (e.kind == Expr::Kind::Contract) return &e;
-  return nullptr;
-}
-
-bool scatters(const Kernel& kernel) {
-  return std::ranges::any_of(kernel.stores, [](const KernelStore& s) { return s.index >= 0; });
-}
-
 // The buffers that a kernel loads (first) and stores.
 struct Accesses {
   std::vector<int32_t> loads, stores;
@@ -42,9 +30,7 @@ struct Accesses {
 
 Accesses accesses_of(const Kernel& kernel) {
   Accesses out;
-  for (const Expr& e : kernel.exprs)
-    if (e.buffer >= 0) out.loads.push_back(e.buffer);
-  if (kernel.sort_input >= 0) out.loads.push_back(kernel.sort_input);
+  each_read(kernel, [&](int32_t b) { out.loads.push_back(b); });
   for (const KernelStore& s : kernel.stores) out.stores.push_back(s.buffer);
   for (auto* list : {&out.loads, &out.stores}) {
     std::ranges::sort(*list);
@@ -103,7 +89,7 @@ class ChainFinder {
     std::vector<int32_t> order;
     for (size_t k = 0; k < count;) {
       std::optional<Candidate> best;
-      if (contraction(program_.kernels[k])) best = best_from(k);
+      if (contracts(program_.kernels[k])) best = best_from(k);
       if (!best) {
         order.push_back(int32_t(k++));
         continue;
@@ -122,7 +108,7 @@ class ChainFinder {
     Chain chain;                // without `first`
     std::vector<Place> places;  // of the kernels from the first one on
     size_t end = 0;
-    int64_t saved = 0;  // bytes of locals in all
+    double saved = 0;  // bytes of locals in all
   };
 
   const Kernel& kernel(size_t k) const { return program_.kernels[k]; }
@@ -286,19 +272,19 @@ class ChainFinder {
       why_ = fmt::format("only {} blocks of rows could run at the same time", c.chain.blocks());
       return false;
     }
-    int64_t again = 0;  // bytes of other operands that are read for each block
+    double again = 0;  // bytes of other operands that are read for each block
     for (size_t k : members) {
-      if (!contraction(kernel(first + k)) || cuts_[k]->tile == 0) continue;
+      if (!contracts(kernel(first + k)) || cuts_[k]->tile == 0) continue;
       for (const Expr& e : kernel(first + k).exprs) {
         if (e.kind != Expr::Kind::Load || !e.inner || stored(e.buffer)) continue;
         const int64_t tiles = (c.chain.group + c.chain.step - 1) / c.chain.step;
-        again += (tiles - 1) * bytes_of(program_.buffers[size_t(e.buffer)]);
+        again += double(tiles - 1) * bytes_of(program_.buffers[size_t(e.buffer)]);
       }
     }
     if (again > 2 * c.saved) {
-      why_ =
-          fmt::format("the blocks would read {} bytes of operands again to save {} of temporaries",
-                      again, 2 * c.saved);
+      why_ = fmt::format(
+          "the blocks would read {:.0f} bytes of operands again to save {:.0f} of temporaries",
+          again, 2 * c.saved);
       return false;
     }
     const int64_t most = std::max(target_.l2_bytes, target_.l3_bytes / 4);

@@ -5,9 +5,9 @@
 #include "compiler/checkpoint.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "compiler/autograd.h"
+#include "compiler/repeat_expression.h"
 #include "ir/build.h"
 #include "ir/graph.h"
 
@@ -18,26 +18,10 @@ using ir::Value;
 
 namespace {
 
-using Copies = std::unordered_map<const ir::Node*, Value>;
-
-// Fills in copies of y and all below it, as far as `copies` has none. What is read from memory is
-// read again once `after` is there.
-void copy_expression(const Value& y, const Value& after, Copies& copies) {
-  const auto read = [](const ir::Node& n) {
-    return n.op == Op::Data || n.op == Op::Parameter || n.op == Op::Iota ||
-           (!n.requires_grad && n.value() != nullptr);
-  };
-  const auto ends = [&](const ir::Node& n) { return copies.contains(&n) || read(n); };
-  for (const ir::Node* node : ir::topological_order(std::span(&y, 1), ends)) {
-    if (copies.contains(node)) continue;
-    if (node->op != Op::Constant && read(*node)) {
-      copies.emplace(node, ir::recompute(Value(node), after));
-      continue;
-    }
-    SmallVector<Value, 3> operands;
-    for (const Value& operand : node->operands) operands.push_back(copies.at(operand.get()));
-    copies.emplace(node, ir::with_operands(*node, operands));
-  }
+// Whether the node is in memory, or as good as that.
+bool is_given(const ir::Node& n) {
+  return n.op == Op::Data || n.op == Op::Parameter || n.op == Op::Iota ||
+         (n.op != Op::Constant && !n.requires_grad && n.value() != nullptr);
 }
 
 class CheckpointRule : public ir::GradientRule {
@@ -48,13 +32,12 @@ class CheckpointRule : public ir::GradientRule {
     Copies copies;
     std::vector<Value> inputs;  // of the copy, that have gradients
     for (const Value& operand : operands) {
-      const Value& copy =
+      const Value& input =
           copies.emplace(operand.get(), ir::recompute(operand, adjoint)).first->second;
-      if (operand->requires_grad && is_float(operand->dtype)) inputs.push_back(copy);
+      if (operand->requires_grad && is_float(operand->dtype)) inputs.push_back(input);
     }
-    copy_expression(y, adjoint, copies);
-    const std::vector<Value> found =
-        vjp(std::span(&copies.at(y.get()), 1), inputs, std::span(&adjoint, 1));
+    const Value copy = repeat_expression(y, adjoint, is_given, copies);
+    const std::vector<Value> found = vjp(std::span(&copy, 1), inputs, std::span(&adjoint, 1));
     std::vector<Value> out;
     size_t next = 0;
     for (const Value& operand : operands)

@@ -1,6 +1,3 @@
-// Whether the columns of a row program advance together (lower_columns.cpp), how many of them are a
-// unit of work, and what of them scratch memory holds.
-
 #include "compiler/column_plan.h"
 
 #include <algorithm>
@@ -65,10 +62,9 @@ int64_t element_bytes(const Kernel& kernel, const KernelProgram& program) {
   return bytes;
 }
 
-// Whether columns advance together, and how many of them. What is in near memory can be read in any
-// order, with partial results in registers.
 }  // namespace
 
+// What is in near memory can be read in any order, with partial results in registers.
 void choose_columns(const Kernel& kernel, const KernelProgram& program, const Target& target,
                     RowPlan& plan) {
   if (!plan.along_outer() || plan.nesting.empty() || needs_order(kernel)) return;
@@ -90,7 +86,6 @@ void choose_columns(const Kernel& kernel, const KernelProgram& program, const Ta
   plan.columns = std::min(vectors(wanted), vectors(extent)) * plan.lanes;
 }
 
-// Places for what columns that advance together have in scratch memory.
 void plan_column_scratch(const Kernel& kernel, RowPlan& plan) {
   if (plan.block == 0) return;
   const auto place = [&](DType dtype) {

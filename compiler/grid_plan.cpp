@@ -58,10 +58,6 @@ int choose_lanes(const Kernel& kernel, const KernelProgram& program, const Regis
   return int(std::max<int64_t>(1, lanes));
 }
 
-bool scatters(const Kernel& kernel) {
-  return std::ranges::any_of(kernel.stores, [](const KernelStore& s) { return s.index >= 0; });
-}
-
 void choose_vector_axis(const Kernel& kernel, const KernelProgram& program,
                         const RegisterNeed& need, GridPlan& plan) {
   const std::vector<double> bytes = contiguous_bytes(kernel, program, false);

@@ -24,7 +24,7 @@ class Schedule {
         buffers_(buffers.size()) {
     for (size_t b = 0; b < buffers.size(); ++b)
       if (buffers[b].kind == KernelBuffer::Kind::Temporary)
-        buffers_[b].bytes = double(buffers[b].elements) * double(size_of(buffers[b].dtype));
+        buffers_[b].bytes = bytes_of(buffers[b]);
     add_dependences(kernels);
     for (const Buffer& buffer : buffers_)
       if (buffer.left > 1)  // else it comes and goes with one kernel
@@ -80,17 +80,14 @@ class Schedule {
         (s.index >= 0 ? scatterers : writers)[size_t(s.buffer)].push_back(k);
     for (int32_t k = 0; k < int32_t(kernels.size()); ++k) {
       const Kernel& kernel = kernels[size_t(k)];
-      const auto reads = [&](int32_t b) {
-        touch(b, k);
-        after(writers[size_t(b)], k), after(scatterers[size_t(b)], k);
-      };
       for (const KernelStore& s : kernel.stores) {
         touch(s.buffer, k);
         if (s.index >= 0) after(writers[size_t(s.buffer)], k);
       }
-      for (const Expr& e : kernel.exprs)
-        if (e.buffer >= 0) reads(e.buffer);
-      if (kernel.sort_input >= 0) reads(kernel.sort_input);
+      each_read(kernel, [&](int32_t b) {
+        touch(b, k);
+        after(writers[size_t(b)], k), after(scatterers[size_t(b)], k);
+      });
     }
   }
 

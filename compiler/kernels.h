@@ -7,24 +7,25 @@
 //   (`inner`). Reduce, ArgReduce and Contract turn element expressions into row expressions; a row
 //   expression used by an element expression is a broadcast.
 //
-//   a map                   inner is empty
-//   sum(x*x, 1) + b         outer = rows, inner = columns; the reduction's prologue is per element,
-//   its epilogue per row softmax, layer norm     several reductions over the same inner axes, then
-//   element stores: a row program sum(x, 0)               outer = columns, inner = rows: the same
-//   thing; lowering picks the loop order matmul, convolution     one Contract(a, b) over the inner
-//   axes; a or b do not depend on some of the outer axes;
-//                           element expressions below it are prologue, row expressions above it
-//                           epilogue
-//   scatter                 a store with a computed position; the inner axes are walked in order
+//   a map                  inner is empty
+//   sum(x*x, 1) + b        outer = rows, inner = columns; the reduction's prologue is per element,
+//                          its epilogue per row
+//   softmax, layer norm    several reductions over the same inner axes, then element stores: a row
+//                          program
+//   sum(x, 0)              outer = columns, inner = rows: the same thing; lowering picks the order
+//                          of the loops
+//   matmul, convolution    one Contract(a, b) over the inner axes; a or b do not depend on some of
+//                          the outer axes; element expressions below it are prologue, row
+//                          expressions above it epilogue
+//   scatter                a store with a computed position; the inner axes are walked in order
 //
 // Invariants (verified by verify_kernels):
 //   - expressions come after their operands; a row expression never has an element expression as
-//   operand,
-//     except Reduce, ArgReduce and Contract
+//     operand, except Reduce, ArgReduce and Contract
 //   - Load, Position and Gather maps have the shape outer (row) or outer + inner (element)
 //   - every position is inside its buffer for every index of the space (masked elements excepted)
 //   - no two elements of a store without index reach one position; every element of a result is
-//   stored by someone
+//     stored by someone
 //   - a kernel stores to no buffer that it loads from, except Scatter's own target
 //   - kernels are listed in an order in which buffers are written before they are read
 
@@ -55,8 +56,9 @@ struct Expr {
   // ArgReduce  row-major position along the inner axes (there is one) of the first extremum
   // Scan       running combination along the inner axis (there is one)
   // Contract   sum over the inner axes of operands[0] * operands[1]; accumulates f16 and bf16 in
-  // f32 Gather     buffer[map(index) + operand * stride] where 0 <= operand < extent, else an error
-  // is reported
+  //            f32
+  // Gather     buffer[map(index) + operand * stride] where 0 <= operand < extent, else an error is
+  //            reported
   enum class Kind : uint8_t {
     Load,
     Position,
@@ -111,6 +113,39 @@ struct Kernel {
   int32_t sort_input = -1;  // Sort; row-major [outer..., inner...]
   bool descending = false;  // Sort
 };
+
+// Bytes of the buffer, for weighing one plan against another: exact up to 2^53.
+inline double bytes_of(const KernelBuffer& buffer) {
+  return double(buffer.elements) * double(size_of(buffer.dtype));
+}
+
+// Calls f with every buffer that the kernel reads, once for each place that reads it.
+template <typename F>
+void each_read(const Kernel& kernel, F&& f) {
+  for (const Expr& e : kernel.exprs)
+    if (e.buffer >= 0) f(e.buffer);
+  if (kernel.sort_input >= 0) f(kernel.sort_input);
+}
+
+// The same for every buffer that it stores to or reads.
+template <typename F>
+void each_access(const Kernel& kernel, F&& f) {
+  for (const KernelStore& s : kernel.stores) f(s.buffer);
+  each_read(kernel, f);
+}
+
+inline bool scatters(const Kernel& kernel) {
+  for (const KernelStore& s : kernel.stores)
+    if (s.index >= 0) return true;
+  return false;
+}
+
+// Whether the kernel is a matrix product or a convolution.
+inline bool contracts(const Kernel& kernel) {
+  for (const Expr& e : kernel.exprs)
+    if (e.kind == Expr::Kind::Contract) return true;
+  return false;
+}
 
 // A fusion that would have been possible to want, and why it was not made.
 struct Refusal {

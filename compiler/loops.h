@@ -62,8 +62,7 @@ namespace cermet::compiler::loops {
 // ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last of
 //                 equal positions wins
 // Prefetch        imm: buffer; operand: position, which need not exist: its cache line will be
-// used;
-//                 CPU only
+//                 used; CPU only
 // Report          imm: code, not 0; operands: mask, i64 value: for the first set lane, if the error
 //                 cell is empty, records (code, value) atomically; the kernel goes on
 // CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of mask,

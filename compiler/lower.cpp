@@ -15,8 +15,7 @@ namespace cermet::compiler {
 
 LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target) {
   const bool gpu = target.compute > 0;
-  for (const Expr& e : kernel.exprs) {
-    if (e.kind != Expr::Kind::Contract) continue;
+  if (contracts(kernel)) {
     if (gpu && worth_tiling(kernel)) return lower_tiles(kernel, program, target);
     if (gpu && is_thin(kernel)) return lower_thin(kernel, program, target);
     if (!gpu && worth_blocking(kernel)) return lower_contract(kernel, program, target);

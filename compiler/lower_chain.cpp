@@ -29,11 +29,12 @@ std::string name_of(const Chain& chain, const KernelProgram& program) {
   const Kernel& first = program.kernels[size_t(chain.first)];
   int contractions = 0;
   bool exponentials = false;
-  for (int32_t k = 0; k < chain.count; ++k)
-    for (const Expr& e : program.kernels[size_t(chain.first) + size_t(k)].exprs) {
-      contractions += e.kind == Expr::Kind::Contract;
+  for (int32_t k = 0; k < chain.count; ++k) {
+    const Kernel& kernel = program.kernels[size_t(chain.first) + size_t(k)];
+    contractions += int(contracts(kernel));
+    for (const Expr& e : kernel.exprs)
       exponentials |= e.kind == Expr::Kind::Map && e.op == ir::Op::Exp;
-    }
+  }
   return (contractions > 1 && exponentials ? "attention_" : "chain_") + first.name;
 }
 
@@ -54,7 +55,7 @@ class ChainLowering {
       for (int32_t k = 0; k < chain_.count; ++k) {
         const Kernel& kernel = program_.kernels[size_t(chain_.first) + size_t(k)];
         frame_.kernel = "chain ";
-        frame_.scratch = number("locals", 0, memory.bytes);
+        frame_.scratch = frame_.integer("locals", 0, memory.bytes);
         set_units(kernel, k, block);
         frame_.kernel = fmt::format("{} ", k);
         out_.scratch_bytes = 0;
@@ -70,20 +71,13 @@ class ChainLowering {
  private:
   const KernelProgram& program() const { return program_; }
 
-  Ref number(std::string_view role, int64_t which, int64_t value) {
-    if (value == 0 || value == 1) return frame_.builder.index(value);
-    const std::string key = fmt::format("{}{} {} {}", frame_.kernel, role, which, value);
-    auto [at, fresh] = frame_.arguments.emplace(key, int32_t(out_.integers.size()));
-    if (fresh) out_.integers.push_back(value);
-    return frame_.builder.argument(at->second);
-  }
-
   // The rows of the block: [first_row_, end_row_).
   void set_rows(Ref block) {
     loops::Builder& b = frame_.builder;
     frame_.kernel = "chain ";
-    const Ref group = number("group", 0, chain_.group), step = number("step", 0, chain_.step);
-    const Ref steps = number("steps", 0, (chain_.group + chain_.step - 1) / chain_.step);
+    const Ref group = frame_.integer("group", 0, chain_.group),
+              step = frame_.integer("step", 0, chain_.step);
+    const Ref steps = frame_.integer("steps", 0, (chain_.group + chain_.step - 1) / chain_.step);
     const Ref start = b.mul(b.div(block, steps), group);
     const Ref inside = b.mul(b.rem(block, steps), step);
     first_row_ = b.add(start, inside);
@@ -99,8 +93,8 @@ class ChainLowering {
       scratch.kind = loops::Buffer::Kind::Scratch;
       scratch.dtype = local.dtype;
       scratch.restrict_ = false;  // locals that are not needed at the same time share memory
-      scratch.offset = b.sub(number("local", int64_t(i), memory.offsets[i]),
-                             b.mul(first_row_, number("row bytes", int64_t(i), row_bytes)));
+      scratch.offset = b.sub(frame_.integer("local", int64_t(i), memory.offsets[i]),
+                             b.mul(first_row_, frame_.integer("row bytes", int64_t(i), row_bytes)));
       frame_.buffers[chain_.locals[i]] = b.add_buffer(scratch);
     }
   }
@@ -110,15 +104,13 @@ class ChainLowering {
     const auto cut = cut_rows(kernel, program_, target_, chain_.rows);
     CERMET_CHECK(cut && (cut->tile == 0 || cut->tile == chain_.step),
                  "kernel {} does not fall into the chain's {} rows", kernel.name, chain_.rows);
-    const Ref units = number("units", k, cut->units);
+    const Ref units = frame_.integer("units", k, cut->units);
     frame_.begin = b.mul(cut->tile > 0 ? block : first_row_, units);
     frame_.end = b.mul(cut->tile > 0 ? b.add(block, b.index(1)) : end_row_, units);
   }
 
   void write(const Kernel& kernel) {
-    const bool contracts = std::ranges::any_of(
-        kernel.exprs, [](const Expr& e) { return e.kind == Expr::Kind::Contract; });
-    if (contracts && worth_blocking(kernel))
+    if (contracts(kernel) && worth_blocking(kernel))
       return write_contract(kernel, program_, target_, frame_);
     write_rows(kernel, program_, target_, frame_);
   }

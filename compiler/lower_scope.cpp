@@ -38,12 +38,12 @@ KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, F
   for (int64_t extent : kernel.inner) space_.push_back(extent);
 }
 
-Ref KernelWriter::integer(std::string_view role, int64_t which, int64_t value) {
-  if (value == 0 || value == 1) return b_.index(value);
-  const std::string key = fmt::format("{}{} {} {}", frame_.kernel, role, which, value);
-  auto [at, fresh] = frame_.arguments.emplace(key, int32_t(out_.integers.size()));
-  if (fresh) out_.integers.push_back(value);
-  return b_.argument(at->second);
+Ref FunctionFrame::integer(std::string_view role, int64_t which, int64_t value) {
+  if (value == 0 || value == 1) return builder.index(value);
+  const std::string key = fmt::format("{}{} {} {}", kernel, role, which, value);
+  auto [at, fresh] = arguments.emplace(key, int32_t(out.integers.size()));
+  if (fresh) out.integers.push_back(value);
+  return builder.argument(at->second);
 }
 
 int32_t KernelWriter::buffer(int32_t program_buffer) {

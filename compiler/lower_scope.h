@@ -38,6 +38,10 @@ struct FunctionFrame {
   FunctionFrame(LoweredKernel& lowered, const Target& target)
       : out(lowered), builder(lowered.function, target) {}
 
+  // An integer of the kernel at hand: an argument, so that one function serves all values, but for
+  // 0 and 1, which are worth a function of their own.
+  loops::Ref integer(std::string_view role, int64_t which, int64_t value);
+
   LoweredKernel& out;
   loops::Builder builder;
   loops::Ref begin, end;  // units of the present kernel; absent: those of the function
@@ -67,7 +71,9 @@ class KernelWriter {
   // An int64 that the shape decides: literal where it is 0 or 1, else an argument. Equal values
   // with one role share one argument; values with different roles never do, since they may differ
   // for the next shape.
-  loops::Ref integer(std::string_view role, int64_t which, int64_t value);
+  loops::Ref integer(std::string_view role, int64_t which, int64_t value) {
+    return frame_.integer(role, which, value);
+  }
   loops::Ref extent(int64_t axis) { return integer("extent", axis, space_[size_t(axis)]); }
 
   // The value of an expression, held in held(dtype), of scope.lanes lanes or scalar where it does

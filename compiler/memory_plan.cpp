@@ -96,13 +96,8 @@ MemoryPlan plan_memory(const KernelProgram& program, std::span<const int64_t> st
     begin = begin == never ? step : std::min(begin, step);
     last[size_t(buffer)] = std::max(last[size_t(buffer)], step);
   };
-  for (size_t i = 0; i < program.kernels.size(); ++i) {
-    const Kernel& k = program.kernels[i];
-    for (const KernelStore& s : k.stores) touch(s.buffer, steps[i]);
-    for (const Expr& e : k.exprs)
-      if (e.buffer >= 0) touch(e.buffer, steps[i]);
-    if (k.sort_input >= 0) touch(k.sort_input, steps[i]);
-  }
+  for (size_t i = 0; i < program.kernels.size(); ++i)
+    each_access(program.kernels[i], [&](int32_t buffer) { touch(buffer, steps[i]); });
   for (const Chain& chain : program.chains)
     for (int32_t local : chain.locals) first[size_t(local)] = never;  // in scratch memory
   std::vector<std::vector<size_t>> begins(program.kernels.size()), ends(program.kernels.size());

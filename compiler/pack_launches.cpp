@@ -52,7 +52,7 @@ class Packer {
  private:
   // The nearest earlier pack that the launch may join.
   std::optional<size_t> pack_for(size_t launch) {
-    if (launches_[launch].kind == Kernel::Kind::Sort || stored_bytes(launch) > most_bytes_)
+    if (launches_[launch].kind == Kernel::Kind::Sort || stored_bytes(launch) > double(most_bytes_))
       return {};
     const size_t end = packs_.size() > farthest ? packs_.size() - farthest : 0;
     for (size_t p = packs_.size(); p-- > end;) {
@@ -63,11 +63,11 @@ class Packer {
     return {};
   }
 
-  int64_t stored_bytes(size_t launch) const {
-    int64_t bytes = 0;
+  double stored_bytes(size_t launch) const {
+    double bytes = 0;
     for (int32_t b : accesses_[launch].stores)
       if (buffers_[size_t(b)].kind == KernelBuffer::Kind::Temporary)
-        bytes += buffers_[size_t(b)].elements * int64_t(size_of(buffers_[size_t(b)].dtype));
+        bytes += bytes_of(buffers_[size_t(b)]);
     return bytes;
   }
 

@@ -16,6 +16,7 @@
 
 #include "cermet/error.h"
 #include "compiler/memory_plan.h"
+#include "compiler/repeat_expression.h"
 #include "ir/build.h"
 
 namespace cermet::compiler {
@@ -30,10 +31,6 @@ enum class Effort : uint8_t { Elementwise, Moves, Products };
 
 constexpr size_t most_attempts = 8;  // candidates tried at a time
 
-double bytes_of(const KernelBuffer& buffer) {
-  return double(buffer.elements) * double(size_of(buffer.dtype));
-}
-
 // When each buffer is written first and read last.
 struct Lifetimes {
   std::vector<int32_t> first, last;                    // by buffer; -1: never
@@ -43,17 +40,11 @@ struct Lifetimes {
   explicit Lifetimes(const FusedGraph& fused) {
     const KernelProgram& program = fused.program;
     uses.resize(program.buffers.size());
-    const auto use = [&](int32_t b, int32_t k) {
-      auto& of = uses[size_t(b)];
-      if (of.empty() || of.back() != k) of.push_back(k);
-    };
-    for (int32_t k = 0; k < int32_t(program.kernels.size()); ++k) {
-      const Kernel& kernel = program.kernels[size_t(k)];
-      for (const KernelStore& s : kernel.stores) use(s.buffer, k);
-      for (const Expr& e : kernel.exprs)
-        if (e.buffer >= 0) use(e.buffer, k);
-      if (kernel.sort_input >= 0) use(kernel.sort_input, k);
-    }
+    for (int32_t k = 0; k < int32_t(program.kernels.size()); ++k)
+      each_access(program.kernels[size_t(k)], [&](int32_t b) {
+        auto& of = uses[size_t(b)];
+        if (of.empty() || of.back() != k) of.push_back(k);
+      });
     for (size_t b = 0; b < uses.size(); ++b) {
       first.push_back(uses[b].empty() ? -1 : uses[b].front());
       last.push_back(uses[b].empty() ? -1 : uses[b].back());
@@ -140,7 +131,9 @@ class Choice {
     for (const ir::Node* node : ir::topological_order(graph.results)) {
       Value now(node);
       if (node == c.node) {
-        now = copy(node, after);
+        Copies copies;
+        now = repeat_expression(
+            now, after, [&](const ir::Node& n) { return readable(&n, node); }, copies);
       } else if (!stored_before(node, c.until)) {
         SmallVector<Value, 3> operands;
         bool changed = false;
@@ -204,20 +197,6 @@ class Choice {
       cost.work += work->second;
     }
     return cost;
-  }
-
-  Value copy(const ir::Node* node, const Value& after) const {
-    std::unordered_map<const ir::Node*, Value> copies;
-    for (const ir::Node* n : expression(node)) {
-      if (readable(n, node)) {
-        copies.emplace(n, ir::recompute(Value(n), after));
-        continue;
-      }
-      SmallVector<Value, 3> operands;
-      for (const Value& v : n->operands) operands.push_back(copies.at(v.get()));
-      copies.emplace(n, operands.empty() ? Value(n) : ir::with_operands(*n, operands));
-    }
-    return copies.at(node);
   }
 
   const FusedGraph& fused_;

@@ -8,12 +8,6 @@
 namespace cermet::compiler {
 namespace {
 
-bool is_blocked_contraction(const Kernel& kernel) {
-  for (const Expr& e : kernel.exprs)
-    if (e.kind == Expr::Kind::Contract) return worth_blocking(kernel);
-  return false;
-}
-
 std::optional<RowCut> cut_contraction(const ContractGrid& grid, int64_t rows) {
   const int64_t row_tiles = (grid.rows + grid.row_tile - 1) / grid.row_tile;
   RowCut cut;
@@ -33,7 +27,7 @@ std::optional<RowCut> cut_contraction(const ContractGrid& grid, int64_t rows) {
 std::optional<RowCut> cut_rows(const Kernel& kernel, const KernelProgram& program,
                                const Target& target, int64_t rows) {
   if (kernel.kind != Kernel::Kind::Fused) return std::nullopt;
-  if (is_blocked_contraction(kernel))
+  if (contracts(kernel) && worth_blocking(kernel))
     return cut_contraction(contract_grid(kernel, program, target), rows);
   const RowPlan plan = plan_rows(kernel, program, target);
   if (!plan.packed.empty()) return std::nullopt;

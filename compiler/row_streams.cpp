@@ -12,15 +12,14 @@ constexpr int64_t largest_die = int64_t(32) << 20;
 // Large, read by no kernel of the program, and written by one alone.
 bool leaves_caches(const KernelProgram& program, int32_t which, const Target& target) {
   const KernelBuffer& buffer = program.buffers[size_t(which)];
-  const int64_t bytes = buffer.elements * int64_t(size_of(buffer.dtype));
   if (buffer.kind != KernelBuffer::Kind::Result ||
-      2 * bytes < std::min(target.l3_bytes, largest_die))
+      2 * bytes_of(buffer) < double(std::min(target.l3_bytes, largest_die)))
     return false;
   int writers = 0;
   for (const Kernel& kernel : program.kernels) {
-    if (kernel.sort_input == which) return false;
-    for (const Expr& e : kernel.exprs)
-      if (e.buffer == which) return false;
+    bool reads = false;
+    each_read(kernel, [&](int32_t b) { reads |= b == which; });
+    if (reads) return false;
     const auto writes = [&](const KernelStore& s) { return s.buffer == which; };
     writers += std::any_of(kernel.stores.begin(), kernel.stores.end(), writes);
   }
