@@ -105,8 +105,8 @@ std::optional<StridedMap> reshape_strided(const StridedMap& m, std::span<const i
 }
 
 // outer over inner as one strided map, where every axis of outer moves along a single axis of inner
-// without leaving it. Axes of outer that share an axis of inner may do so only where inner is
-// unmasked over their range.
+// without leaving it. Axes of outer that share an axis of inner may do so only where what inner
+// masks of it is whole steps of one of them.
 std::optional<StridedMap> merge(const StridedMap& outer, const StridedMap& inner) {
   if (inner.is_contiguous()) return outer;
   if (outer.never_valid()) {
@@ -157,17 +157,28 @@ std::optional<StridedMap> merge(const StridedMap& outer, const StridedMap& inner
       out.offset = 0;
       return out;
     }
-    if (users[a] != 1) return std::nullopt;
-    for (size_t d = 0; d < outer.shape.size(); ++d) {
-      if (axis_of[d] != int64_t(a)) continue;
-      // Axis d walks inner axis a from `first` (at index begin[d]) by factor[d].
-      const int64_t first = factor[d] >= 0 ? start[a] : high[a];
-      auto [lo, hi] = valid_steps(first - factor[d] * outer.begin[d], outer.shape[d], factor[d],
-                                  inner.begin[a], inner.end[a]);
-      out.begin[d] = std::max(outer.begin[d], lo);
-      out.end[d] = std::min(outer.end[d], hi);
-      if (out.begin[d] >= out.end[d]) out.begin[d] = out.end[d] = 0;
+    // The mask goes to the axis with the longest steps. Where others walk within its steps, each
+    // step must be valid as a whole or not at all.
+    size_t d = 0;
+    for (size_t i = 0; i < outer.shape.size(); ++i) {
+      if (axis_of[i] != int64_t(a)) continue;
+      if (users[a] > 1 && factor[i] < 0) return std::nullopt;
+      if (axis_of[d] != int64_t(a) || factor[i] > factor[d]) d = i;
     }
+    if (axis_of[d] != int64_t(a)) return std::nullopt;
+    const int64_t reach = std::abs(factor[d]) * (outer.end[d] - outer.begin[d] - 1);
+    const int64_t within = high[a] - start[a] - reach;  // of one step
+    // Axis d walks inner axis a from `first` (at index begin[d]) by factor[d].
+    const int64_t first = factor[d] >= 0 ? start[a] : high[a];
+    const int64_t zero = first - factor[d] * outer.begin[d];
+    const auto valid =
+        valid_steps(zero, outer.shape[d], factor[d], inner.begin[a], inner.end[a] - within);
+    if (within > 0 && valid != valid_steps(zero, outer.shape[d], factor[d], inner.begin[a] - within,
+                                           inner.end[a]))
+      return std::nullopt;
+    out.begin[d] = std::max(outer.begin[d], valid.first);
+    out.end[d] = std::min(outer.end[d], valid.second);
+    if (out.begin[d] >= out.end[d]) out.begin[d] = out.end[d] = 0;
   }
   // Position at `start`, then express it for index 0.
   out.offset = inner.offset;

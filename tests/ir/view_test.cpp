@@ -251,4 +251,8 @@ TEST_CASE("view: what should be one strided map is one") {
   CHECK(x.flip(0).flip(0).is_identity());
   CHECK(x.pad(0, 2, 2).reshape(Shape{48}).single());
   CHECK(x.unfold(1, 3, 1, 1).single());
+  // Padded by whole steps of the longest of the axes that an axis is divided into; by others not.
+  const ViewMap heads = ViewMap::identity(Shape{2, 4, 3}).permute(Dims{1, 0, 2});
+  CHECK(heads.reshape(Shape{4, 6}).pad(1, 6, 6).reshape(Shape{4, 3, 2, 3}).single());
+  CHECK(!heads.reshape(Shape{4, 6}).pad(1, 3, 3).reshape(Shape{4, 2, 2, 3}).single());
 }
