@@ -1,5 +1,6 @@
-// A chain grows from a contraction. Its rows are either those of its matrices or its whole matrices
-// (the batch); for each of the two, the kernels that follow are taken if they fall into as many
+// A chain grows from a contraction or a row program. Its rows are either those of the contraction's
+// matrices or its whole matrices (the batch), or the runs of rows that another kernel takes of the
+// row program; for each of them, the kernels that follow are taken if they fall into as many
 // rows and read what the chain stores only in the row that they compute. What does not fit runs
 // before the chain, or after it if it needs something of it. A bounded number of kernels is looked
 // at, so the whole is linear.
@@ -22,6 +23,11 @@ namespace {
 
 constexpr size_t window = 24;  // kernels looked at from a contraction on
 constexpr int64_t fewest_blocks = 4;
+
+bool reduces(const Kernel& kernel) {
+  return std::ranges::any_of(kernel.exprs,
+                             [](const Expr& e) { return e.kind == Expr::Kind::Reduce; });
+}
 
 // The buffers that a kernel loads (first) and stores.
 struct Accesses {
@@ -89,7 +95,7 @@ class ChainFinder {
     std::vector<int32_t> order;
     for (size_t k = 0; k < count;) {
       std::optional<Candidate> best;
-      if (contracts(program_.kernels[k])) best = best_from(k);
+      if (contracts(kernel(k)) || reduces(kernel(k))) best = best_from(k);
       if (!best) {
         order.push_back(int32_t(k++));
         continue;
@@ -114,21 +120,37 @@ class ChainFinder {
   const Kernel& kernel(size_t k) const { return program_.kernels[k]; }
 
   std::optional<Candidate> best_from(size_t first) {
-    const Kernel& seed = kernel(first);
-    std::vector<int64_t> counts;
-    int64_t rows = 1;
-    for (int64_t extent : seed.outer) {
-      rows *= extent;
-      if (rows > 1 && rows < numel(seed.outer)) counts.push_back(rows);
-    }
+    const std::vector<int64_t> counts = row_counts(first);
     why_.clear();
     std::optional<Candidate> best;
     for (size_t i = counts.size(); i-- > 0;) {
       auto found = grow(first, counts[i]);
       if (found && (!best || found->saved > best->saved)) best = std::move(found);
     }
-    if (!best && !why_.empty()) explain(first);
+    if (!best && !why_.empty() && contracts(kernel(first))) explain(first);
     return best;
+  }
+
+  // Into how many rows the space of a contraction may fall; or that of those which take the rows of
+  // a row program, where they take several of them at once.
+  std::vector<int64_t> row_counts(size_t first) const {
+    std::vector<int64_t> counts;
+    const auto add = [&](const Shape& outer) {
+      int64_t rows = 1;
+      for (int64_t extent : outer) {
+        rows *= extent;
+        if (rows > 1 && rows < numel(outer) && std::ranges::find(counts, rows) == counts.end())
+          counts.push_back(rows);
+      }
+    };
+    if (contracts(kernel(first))) {
+      add(kernel(first).outer);
+      return counts;
+    }
+    for (int32_t b : accesses_[first].stores)
+      for (int32_t user : users_[size_t(b)])
+        if (size_t(user) > first && reduces(kernel(size_t(user)))) add(kernel(size_t(user)).outer);
+    return counts;
   }
 
   // The chain of so many rows that begins with this kernel, or nothing.

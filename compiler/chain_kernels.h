@@ -2,7 +2,8 @@
 // Which kernels become chains (kernels.h): runs of contractions and row programs that hand rows to
 // each other. Attention is the case that matters: scores, softmax and the mixing of values become
 // one launch in which the scores of a few rows exist at a time, and its backward pass one in which
-// those of one head do.
+// those of one head do. A layer norm's backward pass is another: the sums of its columns read rows
+// that have just been computed.
 
 #include "compiler/kernels.h"
 #include "compiler/target.h"

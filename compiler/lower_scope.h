@@ -96,10 +96,7 @@ class KernelWriter {
   loops::Ref scatter_position(Scope& scope, const KernelStore& store, loops::Ref* mask);
 
   // Stores to this buffer of the program go past the caches. Before the first of them.
-  // Not where other kernels of the function may read it soon.
-  void stream(int32_t program_buffer) {
-    if (!frame_.scratch) streamed_.insert(program_buffer);
-  }
+  void stream(int32_t program_buffer) { streamed_.insert(program_buffer); }
   // The kernel's argument for a buffer of the program.
   int32_t buffer(int32_t program_buffer);
   int32_t scratch_buffer(DType dtype, loops::Ref byte_offset);

@@ -209,6 +209,30 @@ TEST_CASE("kernel count: attention and its backward pass take one launch") {
   }
 }
 
+TEST_CASE("kernel count: large layer norms sum columns while rows are in the cache") {
+  const Value x = param(0, {1024, 256}), dy = param(1, {1024, 256}), gamma = param(2, {256});
+  const Value centred = x - mean(x, {1});
+  const Value y = centred / sqrt(mean(centred * centred, {1}) + 1e-5) * gamma + param(3, {256});
+  const std::vector<Value> out = {y}, in = {x, gamma, param(3, {256})}, cotangent = {dy};
+  const Graph graph = graph_of(cermet::compiler::vjp(out, in, cotangent));
+  const auto program = check_fusion(graph, {.relative = 1e-4, .absolute = 1e-4});
+  REQUIRE(program.chains.size() == 1);
+  CHECK(program.chains[0].count == 2);
+  CHECK(program.chains[0].rows == 8);
+  CHECK(program.chains[0].locals.size() == 1);  // the centred rows are not among them
+  // The sums of what the chunks gave: those for weight and bias are one launch.
+  CHECK(cermet::compiler::compile(graph, cermet::compiler::target("x86-64-v4")).launches.size() ==
+        2);
+}
+
+TEST_CASE("kernel count: sums of columns alone are one kernel") {
+  const Value x = param(0, {1024, 256}), row = param(1, {1024, 1});
+  CHECK(launches({sum(x, {0})}) == 1);
+  CHECK(launches({sum(x * row, {0})}) == 1);
+  CHECK(launches({sum(x - mean(x, {0}), {0})}) == 1);
+  CHECK(launches({sum(x - mean(x, {1}), {0})}) == 2);
+}
+
 TEST_CASE("kernel count: long attention exists a few rows at a time") {
   const Value q = param(0, {4, 4096, 64}), k = param(1, {4, 4096, 64}), v = param(2, {4, 4096, 64});
   const Graph graph = graph_of({dot(softmax(dot(q, permute(k, Dims{0, 2, 1})), 2), v)});
