@@ -35,6 +35,7 @@ class Planner {
   OperandSource rows_source() const;
   OperandSource columns_source() const;
   bool stores_sums() const;
+  bool small_columns() const;
   void tiles();
 
   const Kernel& kernel_;
@@ -92,7 +93,8 @@ OperandSource Planner::columns_source() const {
   const bool vectors = p_.columns.axes.size() == 1 || p_.columns.lines;
   if (map && e.dtype == p_.dtype && target_.masked_memory && vectors &&
       map->strides[size_t(p_.columns.axes.back())] == 1 &&
-      (p_.rows.extent <= few_rows || aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
+      (p_.rows.extent <= few_rows || small_columns() ||
+       aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
     return OperandSource::Direct;
   if (p_.columns.axes.size() != 1) return OperandSource::Panels;
   const Expr* load = main_load(kernel_, program_, p_.columns.expr);
@@ -101,6 +103,12 @@ OperandSource Planner::columns_source() const {
   if (strides[size_t(p_.columns.axes[0])] == 1) return OperandSource::Across;
   const bool along_k = p_.groups.inner.size() == 1 && strides[size_t(p_.groups.inner[0])] == 1;
   return along_k && p_.lanes > 1 ? OperandSource::Turned : OperandSource::Panels;
+}
+
+// A block of them stays in the L1 cache, so that it does not matter how they lie.
+bool Planner::small_columns() const {
+  const int64_t k = std::min(numel(kernel_.inner), most_block);
+  return p_.columns.extent * k * int64_t(size_of(p_.dtype)) <= target_.l1_bytes / 2;
 }
 
 bool Planner::stores_sums() const {

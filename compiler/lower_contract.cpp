@@ -153,7 +153,7 @@ void ContractLowering::emit_unit(Ref unit) {
   Ref rest = unit;
   for (Side* side : {&columns_, &rows_}) {
     const int64_t count = (side->plan.extent + side->plan.tile - 1) / side->plan.tile;
-    const Ref tile = tile_of(*side), tiles = integer(*side, "tiles", count);
+    const Ref tile = tile_of(*side), tiles = w_.counted("tiles", side == &rows_, count);
     side->first = b_.mul(b_.rem(rest, tiles), tile);
     side->count = b_.min_index(tile, b_.sub(side->size, side->first));
     rest = b_.div(rest, tiles);
@@ -594,7 +594,7 @@ void ContractLowering::epilogue(const At& at, Ref q, Ref p, Ref corner) {
 bool worth_blocking(const Kernel& kernel) {
   const ContractGroups g = contract_groups(kernel);
   const int64_t rows = extent_along(kernel, g.rows), columns = extent_along(kernel, g.columns);
-  return rows >= 4 && columns >= 4 && numel(kernel.inner) >= 4;
+  return rows >= 2 && columns >= 4 && numel(kernel.inner) >= 4;
 }
 
 LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program,

@@ -39,7 +39,10 @@ KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, F
 }
 
 Ref FunctionFrame::integer(std::string_view role, int64_t which, int64_t value) {
-  if (value == 0 || value == 1) return builder.index(value);
+  return value == 0 || value == 1 ? builder.index(value) : counted(role, which, value);
+}
+
+Ref FunctionFrame::counted(std::string_view role, int64_t which, int64_t value) {
   const std::string key = fmt::format("{}{} {} {}", kernel, role, which, value);
   auto [at, fresh] = arguments.emplace(key, int32_t(out.integers.size()));
   if (fresh) out.integers.push_back(value);

@@ -41,6 +41,8 @@ struct FunctionFrame {
   // An integer of the kernel at hand: an argument, so that one function serves all values, but for
   // 0 and 1, which are worth a function of their own.
   loops::Ref integer(std::string_view role, int64_t which, int64_t value);
+  // The same, never literal: where 1 is as common as other values and saves nothing.
+  loops::Ref counted(std::string_view role, int64_t which, int64_t value);
 
   LoweredKernel& out;
   loops::Builder builder;
@@ -73,6 +75,9 @@ class KernelWriter {
   // for the next shape.
   loops::Ref integer(std::string_view role, int64_t which, int64_t value) {
     return frame_.integer(role, which, value);
+  }
+  loops::Ref counted(std::string_view role, int64_t which, int64_t value) {
+    return frame_.counted(role, which, value);
   }
   loops::Ref extent(int64_t axis) { return integer("extent", axis, space_[size_t(axis)]); }
 

@@ -105,7 +105,7 @@ TEST_CASE("report: batches of any size, and any rate, compile each kernel at mos
     (x * rate).softmax(1).realize();
   };
   ct::reset_statistics();
-  for (int64_t batch = 2; batch <= 40; ++batch) train(batch, 0.01);
+  for (int64_t batch = 1; batch <= 100; ++batch) train(batch, 0.01);
   for (int i = 0; i < 60; ++i) train(24, 0.0013 + 0.0007 * i);
   std::map<std::string, int> compiled;
   for (const ct::Compile& c : ct::compiles()) ++compiled[c.kernel];
