@@ -126,11 +126,23 @@ Ref Builder::argument(int32_t i) {
   return pure(Opcode::Argument, DType::I64, 1, {}, i);
 }
 
+// Constants come last: sums that differ in nothing else share the rest, and an address takes its
+// constant into the instruction.
 Ref Builder::add(Ref x, Ref y) {
   const auto a = known(x), b = known(y);
   if (a && b) return index(int64_t(uint64_t(*a) + uint64_t(*b)));
   if (a == 0) return y;
   if (b == 0) return x;
+  if (a) return add(y, x);
+  const auto constant_in = [&](Ref sum) -> std::optional<int64_t> {
+    const Instruction& i = at(sum);
+    return i.op == Opcode::Add ? known(i.operands[1]) : std::nullopt;
+  };
+  if (const auto c = constant_in(x)) {
+    const Ref rest = at(x).operands[0];
+    return add(b ? rest : add(rest, y), index(int64_t(uint64_t(*c) + uint64_t(b.value_or(0)))));
+  }
+  if (const auto c = constant_in(y)) return add(add(x, at(y).operands[0]), index(*c));
   return same(Opcode::Add, {x, y});
 }
 Ref Builder::sub(Ref x, Ref y) {

@@ -27,6 +27,7 @@ Emitter::Emitter(const loops::Function& function, const Target& target, llvm::Mo
       builder_(context_),
       values_(function.instructions.size()),
       last_(function.instructions.size()),
+      depth_(function.instructions.size()),
       fields_(5),
       bases_(function.buffers.size()) {}
 
@@ -78,6 +79,7 @@ void Emitter::emit_block(int32_t block) {
       emit_structure(ref);
     } else {
       values_[size_t(ref.id)] = emit_value(i);
+      depth_[size_t(ref.id)] = loops_.size();
     }
   }
 }
@@ -102,12 +104,14 @@ void Emitter::emit_for(Ref ref) {
   builder_.CreateCondBr(builder_.CreateICmpSLT(lower, upper), body, after);
 
   builder_.SetInsertPoint(body);
+  loops_.push_back({before, {}});
   std::vector<llvm::PHINode*> parameters;
   for (size_t k = 0; k <= carried; ++k) {
     llvm::Value* initial = k == 0 ? lower : operand(loop, k + 1);
     auto* phi = builder_.CreatePHI(initial->getType(), 2);
     phi->addIncoming(initial, before);
     values_[size_t(block.parameters[k].id)] = phi;
+    depth_[size_t(block.parameters[k].id)] = loops_.size();
     parameters.push_back(phi);
   }
   emit_block(loop.block);
@@ -116,6 +120,7 @@ void Emitter::emit_for(Ref ref) {
   parameters[0]->addIncoming(next, last);
   for (size_t k = 0; k < carried; ++k) parameters[k + 1]->addIncoming(value(block.yields[k]), last);
   builder_.CreateCondBr(builder_.CreateICmpSLT(next, upper), body, after);
+  loops_.pop_back();
 
   builder_.SetInsertPoint(after);
   for (size_t k = 0; k < carried; ++k) {

@@ -13,6 +13,8 @@ namespace cermet::compiler::llvm_backend {
 
 using loops::Buffer;
 using loops::Instruction;
+using loops::Opcode;
+using loops::Ref;
 
 namespace {
 
@@ -66,6 +68,38 @@ llvm::Value* Emitter::element(int32_t buffer, llvm::Value* position) {
   return builder_.CreateGEP(memory_type(context_, dtype), base(buffer), position);
 }
 
+// Of a sum, the part that is known outside of a loop becomes a pointer there, so that loops keep
+// one register for each walk through memory, and constants are left to the instructions.
+llvm::Value* Emitter::element(int32_t buffer, Ref position) {
+  const Instruction& sum = at(position);
+  const DType dtype = function_.buffers[size_t(buffer)].dtype;
+  if (sum.op != Opcode::Add || sum.lanes != 1) return element(buffer, value(position));
+  const Ref x = sum.operands[0], y = sum.operands[1];
+  if (at(y).op == Opcode::Constant)
+    return builder_.CreateGEP(memory_type(context_, dtype), element(buffer, x), value(y));
+  const bool first = depth_[size_t(x.id)] < depth_[size_t(y.id)];
+  const Ref outer = first ? x : y, inner = first ? y : x;
+  size_t depth = depth_[size_t(outer.id)];
+  if (depth == depth_[size_t(inner.id)]) return element(buffer, value(position));
+  const Buffer& b = function_.buffers[size_t(buffer)];
+  if (b.kind == Buffer::Kind::Scratch) depth = std::max(depth, depth_[size_t(b.offset.id)]);
+  if (depth == loops_.size()) return element(buffer, value(position));
+  return builder_.CreateGEP(memory_type(context_, dtype), outer_address(buffer, outer, depth),
+                            value(inner));
+}
+
+// The address of a position that is known before the loop inside of `depth` others.
+llvm::Value* Emitter::outer_address(int32_t buffer, Ref position, size_t depth) {
+  Loop& loop = loops_[depth];
+  llvm::Value*& known = loop.addresses[{buffer, position.id}];
+  if (!known) {
+    const llvm::IRBuilderBase::InsertPointGuard guard(builder_);
+    builder_.SetInsertPoint(loop.before->getTerminator());
+    known = element(buffer, value(position));
+  }
+  return known;
+}
+
 void Emitter::prepare_aliasing() {
   const size_t count = function_.buffers.size();
   scopes_.assign(count, nullptr), others_.assign(count, nullptr);
@@ -110,7 +144,7 @@ llvm::Value* Emitter::emit_load(const Instruction& i) {
   llvm::Type* type = memory_type(context_, i.dtype, i.lanes);
   llvm::Value* mask = optional(i, 1);
   const auto whole = [&]() -> llvm::Value* {
-    llvm::Value* address = element(buffer, operand(i, 0));
+    llvm::Value* address = element(buffer, i.operands[0]);
     return annotate(builder_.CreateAlignedLoad(type, address, alignment_of(i.dtype)), buffer);
   };
   llvm::Constant* zero = llvm::Constant::getNullValue(type);
@@ -120,7 +154,7 @@ llvm::Value* Emitter::emit_load(const Instruction& i) {
   } else if (i.lanes == 1) {
     loaded = either(mask, whole, [&]() -> llvm::Value* { return zero; });
   } else if (has_masked_moves(i.dtype)) {
-    loaded = annotate(builder_.CreateMaskedLoad(type, element(buffer, operand(i, 0)),
+    loaded = annotate(builder_.CreateMaskedLoad(type, element(buffer, i.operands[0]),
                                                 alignment_of(i.dtype), mask, zero),
                       buffer);
   } else {
@@ -135,7 +169,7 @@ llvm::Value* Emitter::emit_load(const Instruction& i) {
 // Into the L2 cache, for reading.
 void Emitter::emit_prefetch(const Instruction& i) {
   constexpr uint32_t read = 0, near_second = 2, data = 1;
-  llvm::Value* const address = element(int32_t(i.imm), operand(i, 0));
+  llvm::Value* const address = element(int32_t(i.imm), i.operands[0]);
   builder_.CreateIntrinsic(
       llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
       {address, builder_.getInt32(read), builder_.getInt32(near_second), builder_.getInt32(data)});
@@ -146,7 +180,7 @@ void Emitter::emit_store(const Instruction& i) {
   llvm::Value* x = to_memory(i.dtype, operand(i, 1));
   llvm::Value* mask = optional(i, 2);
   const auto whole = [&]() -> llvm::Value* {
-    llvm::Value* address = element(buffer, operand(i, 0));
+    llvm::Value* address = element(buffer, i.operands[0]);
     const uint64_t bytes = i.lanes * size_of(i.dtype);
     const bool streamed = function_.buffers[size_t(buffer)].streamed && bytes >= least_streamed;
     const llvm::Align alignment =
@@ -161,7 +195,7 @@ void Emitter::emit_store(const Instruction& i) {
   };
   const auto masked = [&]() -> llvm::Value* {
     annotate(
-        builder_.CreateMaskedStore(x, element(buffer, operand(i, 0)), alignment_of(i.dtype), mask),
+        builder_.CreateMaskedStore(x, element(buffer, i.operands[0]), alignment_of(i.dtype), mask),
         buffer);
     return nullptr;
   };

@@ -6,6 +6,7 @@
 #include <llvm/IR/Module.h>
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -63,6 +64,8 @@ class Emitter {
   llvm::Value* base(int32_t buffer);
   llvm::Value* make_base(const loops::Buffer& buffer);
   llvm::Value* element(int32_t buffer, llvm::Value* position);
+  llvm::Value* element(int32_t buffer, loops::Ref position);
+  llvm::Value* outer_address(int32_t buffer, loops::Ref position, size_t depth);
   void prepare_aliasing();
   // Adds what is known about a buffer to an access to it.
   template <class Access>
@@ -109,6 +112,12 @@ class Emitter {
   void store_lanes(const loops::Instruction& i, llvm::Value* x, llvm::Value* mask,
                    const Position& position);
 
+  // A loop that is being written.
+  struct Loop {
+    llvm::BasicBlock* before;
+    std::map<std::pair<int32_t, int32_t>, llvm::Value*> addresses;  // by buffer and position
+  };
+
   const loops::Function& function_;
   const Target& target_;
   llvm::Module& module_;
@@ -118,6 +127,8 @@ class Emitter {
   llvm::BasicBlock* entry_ = nullptr;
   std::vector<llvm::Value*> values_;             // by Ref
   std::vector<std::vector<llvm::Value*>> last_;  // by Ref of a For: its results
+  std::vector<Loop> loops_;                      // outermost first
+  std::vector<size_t> depth_;                    // by Ref: how many loops it is in
   std::vector<llvm::Value*> fields_;             // by Field
   std::vector<llvm::Value*> bases_;              // by buffer
   std::vector<llvm::MDNode*> scopes_, others_;   // by buffer: its alias scope, those of the others
