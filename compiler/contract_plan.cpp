@@ -9,15 +9,23 @@ namespace cermet::compiler {
 namespace {
 
 constexpr double least_used = 0.75;  // of the lanes of a line
-// A block of k: the column panel of a block is to stay in the L1 cache while the rows pass by.
-constexpr int64_t most_block = 256;
-// Vectors that lie across cache lines are read where they lie if no more rows than these use them.
-constexpr int64_t few_rows = 64;
-// Rows of a tile. A's block of so many rows shares the L2 cache with a tile of the result.
-constexpr int64_t most_rows = 256, most_rows_of_batch = 96, most_columns = 512;
+// A block of k: a panel of rows and the results of a register tile share the L1 cache.
+constexpr int64_t most_block = 512;
+// Vectors that lie across cache lines are read where they lie if no more rows than these use them;
+// those that do not are packed if at least so many do: the panels of columns of a block are often
+// too far apart to share a cache.
+constexpr int64_t few_rows = 64, many_rows = 256;
+// Columns that make it worth to pack rows which do not lie along k.
+constexpr int64_t few_columns = 64;
+// Rows of a tile: as many as repay packing the columns, but of matrices that are not large, fewer,
+// so that there are several tiles.
+constexpr int64_t most_rows = 512, small_matrix = 512, most_rows_of_small = 256,
+                  most_rows_of_batch = 96;
+// Columns of a tile, in bytes of one line of k: a block of them takes half of an L2 cache.
+constexpr int64_t most_column_bytes = 1024;
 // Tiles get narrower where there would be few units to share out, but not below this much work,
-// counted in vectors of products.
-constexpr int64_t wanted_units = 16, least_work = 1 << 19;
+// counted in vectors of products, nor below so many panels.
+constexpr int64_t wanted_units = 16, least_work = 1 << 19, least_panels = 4;
 
 int64_t round_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
@@ -80,7 +88,12 @@ bool Planner::flat_along_k(const ir::StridedMap& map) const {
 
 OperandSource Planner::rows_source() const {
   const Expr& e = kernel_.exprs[size_t(p_.rows.expr)];
-  if (plain_load(p_.rows.expr) && e.dtype == p_.dtype) return OperandSource::Direct;
+  const ir::StridedMap* map = plain_load(p_.rows.expr);
+  // Matrices that lie along the rows, a line for each k, are copied line by line.
+  const bool turned = map && target_.masked_memory && p_.groups.inner.size() == 1 &&
+                      p_.rows.axes.size() == 1 && map->strides[size_t(p_.rows.axes[0])] == 1 &&
+                      p_.columns.extent > few_columns;
+  if (map && e.dtype == p_.dtype && !turned) return OperandSource::Direct;
   if (p_.groups.inner.size() != 1) return OperandSource::Panels;
   const Expr* load = main_load(kernel_, program_, p_.rows.expr);
   const bool along_k = load && load->map->levels()[0].strides[size_t(p_.groups.inner[0])] == 1;
@@ -91,7 +104,9 @@ OperandSource Planner::columns_source() const {
   const ir::StridedMap* map = plain_load(p_.columns.expr);
   const Expr& e = kernel_.exprs[size_t(p_.columns.expr)];
   const bool vectors = p_.columns.axes.size() == 1 || p_.columns.lines;
-  if (map && e.dtype == p_.dtype && target_.masked_memory && vectors &&
+  const bool reused = p_.columns.axes.size() == 1 && p_.rows.extent >= many_rows &&
+                      extent_along(kernel_, p_.groups.batch) == 1;
+  if (map && e.dtype == p_.dtype && target_.masked_memory && vectors && !reused &&
       map->strides[size_t(p_.columns.axes.back())] == 1 &&
       (p_.rows.extent <= few_rows || small_columns() ||
        aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
@@ -100,8 +115,8 @@ OperandSource Planner::columns_source() const {
   const Expr* load = main_load(kernel_, program_, p_.columns.expr);
   if (!load) return OperandSource::Panels;
   const Strides& strides = load->map->levels()[0].strides;
-  if (strides[size_t(p_.columns.axes[0])] == 1) return OperandSource::Across;
-  const bool along_k = p_.groups.inner.size() == 1 && strides[size_t(p_.groups.inner[0])] == 1;
+  const bool along_k = p_.groups.inner.size() == 1 && strides[size_t(p_.groups.inner[0])] == 1 &&
+                       strides[size_t(p_.columns.axes[0])] != 1;
   return along_k && p_.lanes > 1 ? OperandSource::Turned : OperandSource::Panels;
 }
 
@@ -130,12 +145,15 @@ void Planner::tiles() {
     side.tile = round_up(divide_up(side.extent, parts), side.panel);
     return divide_up(side.extent, side.tile);
   };
-  const int64_t row_tiles = cut(p_.rows, batches > 1 ? most_rows_of_batch : most_rows);
-  for (int64_t limit = most_columns;; limit = p_.columns.tile / 2) {
+  const int64_t row_tiles = cut(p_.rows, batches > 1                      ? most_rows_of_batch
+                                         : p_.rows.extent <= small_matrix ? most_rows_of_small
+                                                                          : most_rows);
+  for (int64_t limit = most_column_bytes / int64_t(size_of(p_.dtype));;
+       limit = p_.columns.tile / 2) {
     const int64_t column_tiles = cut(p_.columns, limit);
     const int64_t work = p_.rows.tile * p_.columns.tile * k / p_.lanes;
     if (batches * row_tiles * column_tiles >= wanted_units || work < 2 * least_work ||
-        p_.columns.tile < 4 * p_.columns.panel)
+        p_.columns.tile < 2 * least_panels * p_.columns.panel)
       return;
   }
 }

@@ -2,9 +2,10 @@
 // How a contraction is cut into blocks on a CPU, and how each operand gets to the registers.
 //
 // The register tile is rows.panel rows x columns.panel columns. An operand that is a plain load is
-// read where it lies, if the processor can mask what is past an edge: numbers of the rows one by
-// one, vectors along the columns. Everything else (a prologue, another dtype, columns that do not
-// follow each other) is packed first, once for each tile and block of k.
+// read where it lies, if the processor can mask what is past an edge and the caches can hold it:
+// numbers of the rows one by one, vectors along the columns. Everything else (a prologue, another
+// dtype, columns that do not follow each other, columns that many rows use) is packed first, once
+// for each tile and block of k.
 //
 // What is decided here by comparing extents decides the kernel's text, so these are few classes;
 // the sizes themselves are arguments.
@@ -20,7 +21,6 @@ namespace cermet::compiler {
 enum class OperandSource : uint8_t {
   Direct,  // read where it lies
   Panels,  // packed as [panel][k][rows or columns side by side]
-  Across,  // columns only, which follow each other in memory: panels, packed along the columns
   Turned,  // columns only, whose elements follow each other along k: panels, by transposing
   Lines,   // rows only, whose elements follow each other along k: packed as [row][k]
 };

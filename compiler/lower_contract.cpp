@@ -73,15 +73,24 @@ class ContractLowering {
   Scope scope_at(const At& at, int lanes) {
     return {at, lanes, {}, std::vector<Ref>(kernel_.exprs.size())};
   }
+  // Vectors of a panel: whole ones if they fit, else the largest power of two that divides it.
+  int64_t packed_lanes(const Side& side) const {
+    const int64_t size = side.plan.panel;
+    return size % p_.lanes == 0 ? p_.lanes : size & -size;
+  }
+  // Panels that are packed together, so that a cache line is read once.
+  int64_t panels_at_once(const Side& side) const {
+    return std::max<int64_t>(1, p_.lanes / side.plan.panel);
+  }
   void plan_scratch();
   void emit_unit(Ref unit);
   void fill_table(Side& side);
   void set_index(Scope& scope, const Side& side, Ref i);
   void pack(Side& side, const At& at, const Block& block);
   void pack_lines(Side& side, const At& at, const Block& block);
-  void pack_across(Side& side, const At& at, const Block& block);
   void pack_turned(Side& side, const At& at, const Block& block);
   void pack_panels(Side& side, const At& at, const Block& block);
+  void prefetch_lines(const Side& side, const Scope& scope);
   void block(const At& at, const Block& block);
   void register_tile(const At& at, const Block& block, Ref q, Ref p);
   std::vector<Scope> row_scopes(const At& at, Ref p, std::vector<Ref>& numbers);
@@ -121,9 +130,11 @@ void ContractLowering::plan_scratch() {
     side->line_step = round_up(k, p_.lanes) + p_.lanes;
     const bool lines = side->plan.source == OperandSource::Lines;
     if (side->plan.source != OperandSource::Direct)
-      side->packed = take(
-          p_.dtype, side->plan.tile * (lines ? side->line_step : k) + p_.lanes * p_.columns.panel,
-          which++);
+      side->packed = take(p_.dtype,
+                          round_up(side->plan.tile, side->plan.panel * panels_at_once(*side)) *
+                                  (lines ? side->line_step : k) +
+                              p_.lanes * p_.columns.panel,
+                          which++);
     if (side->plan.axes.size() > 1)
       side->table = take(DType::I64, side->plan.tile * int64_t(side->plan.axes.size()), which++);
   }
@@ -241,7 +252,6 @@ void ContractLowering::pack(Side& side, const At& at, const Block& block) {
   switch (side.plan.source) {
     case OperandSource::Direct: return;
     case OperandSource::Panels: return pack_panels(side, at, block);
-    case OperandSource::Across: return pack_across(side, at, block);
     case OperandSource::Turned: return pack_turned(side, at, block);
     case OperandSource::Lines: return pack_lines(side, at, block);
   }
@@ -272,36 +282,6 @@ void ContractLowering::pack_lines(Side& side, const At& at, const Block& block) 
     vectors(b_.index(0), whole, p_.lanes, false);
     if (p_.lanes > 1) vectors(whole, block.count, 1, false);
   });
-}
-
-// Panels of columns, each [k][panel], in the order in which they are read.
-void ContractLowering::pack_across(Side& side, const At& at, const Block& block) {
-  const Ref width = b_.index(side.plan.panel);
-  const auto walk = [&](auto& self, const At& index, size_t depth, Ref k) -> void {
-    if (depth < p_.groups.inner.size()) {
-      const int64_t axis = p_.groups.inner[depth];
-      const Ref lower = depth == 0 ? block.first : b_.index(0);
-      const Ref upper = depth == 0 ? b_.add(block.first, block.count) : w_.extent(axis);
-      return b_.for_loop(lower, upper, 1, [&](Ref i) {
-        At inside = index;
-        inside[size_t(axis)] = i;
-        const Ref next = depth == 0 ? b_.sub(i, block.first) : b_.add(b_.mul(k, upper), i);
-        self(self, inside, depth + 1, next);
-      });
-    }
-    b_.for_loop(b_.index(0), panels_of(side), 1, [&](Ref q) {
-      const Ref start = b_.mul(b_.add(b_.mul(q, block.length), k), width);
-      for (int64_t v = 0; v < side.plan.panel; v += p_.lanes) {
-        Scope scope = scope_at(index, p_.lanes);
-        const Ref j = b_.add(b_.mul(q, width), b_.index(v));
-        scope.mask = b_.lt(b_.ramp(j, p_.lanes), side.count);
-        set_index(scope, side, j);
-        const Ref value = b_.splat(w_.evaluate(scope, side.plan.expr), p_.lanes);
-        b_.store(side.packed, b_.add(start, b_.index(v)), value);
-      }
-    });
-  };
-  walk(walk, at, 0, b_.index(0));
 }
 
 // Panels of columns, each [k][panel], from columns whose elements follow each other: squares of as
@@ -348,53 +328,82 @@ void ContractLowering::pack_turned(Side& side, const At& at, const Block& block)
 void ContractLowering::pack_panels(Side& side, const At& at, const Block& block) {
   const Ref panels = panels_of(side);
   const std::vector<int32_t> invariants = invariants_below(kernel_, side.plan.expr);
-  const int64_t size = side.plan.panel;
-  // Vectors of the panel: whole ones if they fit, else the largest power of two that divides it.
-  const int width = size % p_.lanes == 0 ? p_.lanes : int(size & -size);
+  const int64_t size = side.plan.panel, width = packed_lanes(side);
+  // A vector of each line of k, and where it goes.
+  struct Strip {
+    Scope scope;
+    Ref start;
+  };
   // Walks k, the part of the first inner axis and the other inner axes in full, and stores one
-  // vector for each.
-  const auto walk = [&](auto& self, Scope& scope, Ref base, size_t depth, Ref k) -> void {
+  // vector of each strip for each.
+  const auto walk = [&](auto& self, std::vector<Strip>& strips, size_t depth, Ref k) -> void {
     if (depth == p_.groups.inner.size()) {
-      Scope element = scope;
-      Ref value = b_.splat(w_.evaluate(element, side.plan.expr), width);
-      if (scope.mask) value = b_.select(scope.mask, value, b_.constant_bits(p_.dtype, 0, width));
-      b_.store(side.packed, b_.add(base, b_.mul(k, b_.index(size))), value);
+      for (Strip& strip : strips) {
+        prefetch_lines(side, strip.scope);
+        Scope element = strip.scope;
+        Ref value = b_.splat(w_.evaluate(element, side.plan.expr), int(width));
+        if (element.mask)
+          value = b_.select(element.mask, value, b_.constant_bits(p_.dtype, 0, int(width)));
+        b_.store(side.packed, b_.add(strip.start, b_.mul(k, b_.index(size))), value);
+      }
       return;
     }
     const int64_t axis = p_.groups.inner[depth];
     const Ref lower = depth == 0 ? block.first : b_.index(0);
     const Ref upper = depth == 0 ? b_.add(block.first, block.count) : w_.extent(axis);
     b_.for_loop(lower, upper, 1, [&](Ref index) {
-      scope.index[size_t(axis)] = index;
+      for (Strip& strip : strips) strip.scope.index[size_t(axis)] = index;
       const Ref next = depth == 0 ? b_.sub(index, block.first) : b_.add(b_.mul(k, upper), index);
-      self(self, scope, base, depth + 1, next);
+      self(self, strips, depth + 1, next);
     });
   };
-  const auto panel = [&](Ref p, bool whole) {
-    for (int64_t v = 0; v < size; v += width) {
-      Scope scope = scope_at(at, width);
-      const Ref i = b_.add(b_.mul(p, b_.index(size)), b_.index(v));
-      if (!whole) scope.mask = b_.lt(b_.ramp(i, width), side.count);
+  const auto pack_some = [&](Ref first, int64_t count, bool whole) {
+    std::vector<Strip> strips;
+    for (int64_t v = 0; v < count * size; v += width) {
+      Scope scope = scope_at(at, int(width));
+      const Ref p = b_.add(first, b_.index(v / size));
+      const Ref i = b_.add(b_.mul(p, b_.index(size)), b_.index(v % size));
+      if (!whole) scope.mask = b_.lt(b_.ramp(i, int(width)), side.count);
       set_index(scope, side, i);
       for (int32_t e : invariants) w_.evaluate(scope, e);
       const Ref start = b_.mul(b_.mul(p, block.length), b_.index(size));
-      walk(walk, scope, b_.add(start, b_.index(v)), 0, b_.index(0));
+      strips.push_back({std::move(scope), b_.add(start, b_.index(v % size))});
     }
+    walk(walk, strips, 0, b_.index(0));
   };
   // Masks cost nothing where the target has masked memory and positions are never out of range
   // anyway; elsewhere whole panels have code of their own.
-  if (target_.masked_memory || side.table >= 0)
-    return b_.for_loop(b_.index(0), panels, 1, [&](Ref p) { panel(p, false); });
+  if (target_.masked_memory || side.table >= 0) {
+    const int64_t count = panels_at_once(side);
+    return b_.for_loop(b_.index(0), panels, count, [&](Ref p) { pack_some(p, count, false); });
+  }
   const Ref whole = b_.div(side.count, b_.index(size));
-  b_.for_loop(b_.index(0), whole, 1, [&](Ref p) { panel(p, true); });
-  b_.for_loop(whole, panels, 1, [&](Ref p) { panel(p, false); });
+  b_.for_loop(b_.index(0), whole, 1, [&](Ref p) { pack_some(p, 1, true); });
+  b_.for_loop(whole, panels, 1, [&](Ref p) { pack_some(p, 1, false); });
 }
 
+// Lines of k that follow soon: they are too far apart for a processor to foresee them.
+void ContractLowering::prefetch_lines(const Side& side, const Scope& scope) {
+  constexpr int64_t ahead = 8;
+  const Expr& e = kernel_.exprs[size_t(side.plan.expr)];
+  if (e.kind != Expr::Kind::Load || !e.map->single()) return;
+  Scope later = scope;
+  Ref& k = later.index[size_t(p_.groups.inner.back())];
+  k = b_.add(k, b_.index(ahead));
+  w_.prefetch(later, side.plan.expr);
+}
+
+// While columns are packed, they are read again and again by one panel of rows after the other;
+// columns that are read where they lie pass by once.
 void ContractLowering::block(const At& at, const Block& block) {
   pack(rows_, at, block);
   pack(columns_, at, block);
-  b_.for_loop(b_.index(0), panels_of(columns_), 1, [&](Ref q) {
-    b_.for_loop(b_.index(0), panels_of(rows_), 1, [&](Ref p) { register_tile(at, block, q, p); });
+  const bool rows_outside = p_.columns.source != OperandSource::Direct;
+  const Ref rows = panels_of(rows_), columns = panels_of(columns_);
+  b_.for_loop(b_.index(0), rows_outside ? rows : columns, 1, [&](Ref outer) {
+    b_.for_loop(b_.index(0), rows_outside ? columns : rows, 1, [&](Ref inner) {
+      register_tile(at, block, rows_outside ? inner : outer, rows_outside ? outer : inner);
+    });
   });
 }
 

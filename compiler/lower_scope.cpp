@@ -317,7 +317,8 @@ Ref KernelWriter::scatter_position(Scope& scope, const KernelStore& store, Ref* 
 
 void KernelWriter::prefetch(Scope& scope, int32_t which) {
   const Expr& expr = kernel_.exprs[size_t(which)];
-  b_.prefetch(buffer(expr.buffer), place(scope, *expr.map, "load", which).position);
+  const Ref position = place(scope, *expr.map, "load", which).position;
+  if (b_.lanes(position) == 1) b_.prefetch(buffer(expr.buffer), position);
 }
 void KernelWriter::prefetch(Scope& scope, const KernelStore& store) {
   const int64_t which = &store - kernel_.stores.data();

@@ -267,7 +267,7 @@ TEST_CASE("kernel count: the updates of all parameters take one launch") {
 }
 
 TEST_CASE("kernel count: layers of a network are no chain, their weights would be read again") {
-  const Value x = param(0, {1024, 512}), w1 = param(1, {512, 2048}), w2 = param(2, {2048, 512});
+  const Value x = param(0, {4096, 1024}), w1 = param(1, {1024, 4096}), w2 = param(2, {4096, 1024});
   const Value y = matmul(gelu(matmul(x, w1)), w2);
   const auto program =
       cermet::compiler::compile(graph_of({y}), cermet::compiler::target("x86-64-v4"));
