@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "cermet/error.h"
+
 namespace cermet::compiler {
 
 using ir::Combine;
@@ -21,6 +23,17 @@ Value in_chunks(const Value& x, int64_t axis, int64_t count, Combine combine) {
   divided[size_t(axis)] = length;
   divided.insert(divided.begin() + axis, count);
   return ir::reshape(whole, divided);
+}
+
+Value combined(Combine combine, const Value& x, const Value& y) {
+  switch (combine) {
+    case Combine::Sum: return x + y;
+    case Combine::Prod: return x * y;
+    case Combine::Max: return ir::maximum(x, y);
+    case Combine::Min: return ir::minimum(x, y);
+    case Combine::Set: break;
+  }
+  throw InternalError("elements that replace each other are not combined in chunks");
 }
 
 double identity_of(Combine combine) {

@@ -21,6 +21,7 @@
 #include "compiler/split_columns.h"
 #include "compiler/split_reductions.h"
 #include "compiler/split_scans.h"
+#include "compiler/split_scatters.h"
 
 namespace cermet::compiler {
 
@@ -58,7 +59,8 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chai
 
 KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   const ir::Graph folded = fold_batches(graph);
-  const ir::Graph parallel = target.compute > 0 ? split_scans(folded) : split_columns(folded);
+  const ir::Graph parallel =
+      target.compute > 0 ? split_scatters(split_scans(folded)) : split_columns(folded);
   const ir::Graph expanded = expand_short_reductions(split_reductions(parallel, target));
   const ir::Graph prepared = prepare_for_fusion(expanded);
   if (target.memory_budget == 0) return fuse_prepared(prepared, target, true).program;

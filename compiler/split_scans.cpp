@@ -30,17 +30,6 @@ constexpr int64_t wanted_threads = 1 << 17;
 constexpr int64_t most_chunks = 1024;
 constexpr int64_t short_tail = 8;  // elements behind the axis, below which teams take it
 
-Value combined(Combine combine, const Value& x, const Value& y) {
-  switch (combine) {
-    case Combine::Sum: return x + y;
-    case Combine::Prod: return x * y;
-    case Combine::Max: return ir::maximum(x, y);
-    case Combine::Min: return ir::minimum(x, y);
-    case Combine::Set: break;
-  }
-  throw InternalError("set is not a scan");
-}
-
 // In how many chunks an axis is scanned; 1: at once.
 int64_t chunk_count(const Shape& shape, int64_t axis) {
   const int64_t extent = shape[size_t(axis)], rows = numel(shape) / std::max<int64_t>(1, extent);

@@ -91,6 +91,41 @@ TEST_CASE("cuda scatter: every row with indices of its own, also computed ones, 
   }
 }
 
+TEST_CASE("cuda scatter: many updates of few places are the work of many threads") {
+  CERMET_NEEDS_NVRTC();
+  uint64_t seed = 400;
+  for (const DType dtype : {DType::F32, DType::I32, DType::F16})
+    for (const Combine combine : {Combine::Sum, Combine::Prod, Combine::Max, Combine::Min}) {
+      if (combine == Combine::Prod && dtype != DType::I32) continue;
+      INFO(name(dtype) << " " << name(combine));
+      const int64_t count = combine == Combine::Min ? 5003 : 5000;  // a prime: the last chunk lacks
+      const Value updates = combine == Combine::Sum && is_float(dtype)
+                                ? param(2, {count}, dtype) * 0.01
+                                : param(2, {count}, dtype);
+      const double step = dtype == DType::F16 ? 2e-2 : 1e-5;  // the interpreter rounds every sum
+      check_scatter(
+          scatter(combine, param(0, {3}, dtype), param(1, {count}, DType::I64), updates, 0),
+          {count}, 3, {.relative = step, .absolute = step}, ++seed);
+    }
+  // Columns with the same indices, and with their own.
+  const Value rows = param(2, {2048, 6});
+  const Value same = expand(reshape(param(1, {2048}, DType::I64), Shape{2048, 1}), rows->shape);
+  check_scatter(scatter(Combine::Sum, param(0, {5, 6}), same, rows, 0), {2048}, 5,
+                {.relative = 1e-5}, ++seed);
+  check_scatter(scatter(Combine::Max, param(0, {2, 5}), param(1, {2, 2048}, DType::I64),
+                        param(2, {2, 2048}), 1),
+                {2, 2048}, 5, {}, ++seed);
+  // All of them to one place: no thread does more than a chunk, or a share of the chunks.
+  const Graph graph = graph_over({scatter(
+      Combine::Sum, param(0, {4}), param(1, {1 << 16}, DType::I64), param(2, {1 << 16}), 0)});
+  const HostArray parameters[] = {HostArray(DType::F32, {4}), HostArray(DType::I64, {1 << 16}),
+                                  numbers_between(DType::F32, {1 << 16}, 0, 9, seed)};
+  const PtxRun run = clean_run(graph, parameters, 90, seed);
+  expect_same(run.results, interpret(graph, parameters), {.relative = 1e-4});
+  CHECK(run.launches <= 4);
+  CHECK(run.counters.warp_instructions < 150'000);  // a thread alone: a million
+}
+
 TEST_CASE("cuda scatter: an index out of range is reported and nothing is written for it") {
   CERMET_NEEDS_NVRTC();
   const Graph graph =
