@@ -23,4 +23,15 @@ struct Case {
 
 std::vector<Case> all_cases();
 
+// A product of W7: [m, k] times [k, n].
+struct ProductShape {
+  int m, k, n;
+  std::string name() const {
+    return "W7_mm" + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
+  }
+};
+inline constexpr ProductShape product_shapes[] = {
+    {64, 64, 64},       {128, 128, 128},  {256, 256, 256},  {512, 512, 512}, {1024, 1024, 1024},
+    {2048, 2048, 2048}, {2048, 2048, 16}, {16, 2048, 2048}, {4096, 4096, 1}, {1, 4096, 4096}};
+
 }  // namespace bench

@@ -12,13 +12,11 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) {
   return ct::matmul(ct::softmax(ct::matmul(q, k.transpose(1, 2)) * 0.125, 2), v);
 }
 
-// W7_mm<rows>x<sum>x<columns>; a vector on either side where that is 1.
-Case product(int64_t m, int64_t k, int64_t n) {
-  const std::string name =
-      "W7_mm" + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
-  return cermet_case(name, [=] {
-    const Tensor a = input(m == 1 ? ct::Shape{k} : ct::Shape{m, k}, 1),
-                 b = input(n == 1 ? ct::Shape{k} : ct::Shape{k, n}, 2);
+// With a vector on either side where that is 1.
+Case product(const ProductShape& of) {
+  return cermet_case(of.name(), [of] {
+    const Tensor a = input(of.m == 1 ? ct::Shape{of.k} : ct::Shape{of.m, of.k}, 1),
+                 b = input(of.n == 1 ? ct::Shape{of.k} : ct::Shape{of.k, of.n}, 2);
     return [=] { return List{ct::matmul(a, b)}; };
   });
 }
@@ -61,11 +59,7 @@ std::vector<Case> product_cases() {
                     };
                   }),
   };
-  for (const int64_t n : {64, 128, 256, 512, 1024, 2048}) out.push_back(product(n, n, n));
-  out.push_back(product(2048, 2048, 16));
-  out.push_back(product(16, 2048, 2048));
-  out.push_back(product(4096, 4096, 1));
-  out.push_back(product(1, 4096, 4096));
+  for (const ProductShape& shape : product_shapes) out.push_back(product(shape));
   return out;
 }
 

@@ -45,23 +45,28 @@ const Product scores_of{.transpose_b = true, .m = steps, .n = steps, .k = head_s
 const Product mix{.m = steps, .n = head_size, .k = steps};
 const Product mix_transposed{.transpose_a = true, .m = steps, .n = head_size, .k = steps};
 
-// One head at a time and thread, whose scores stay in the second cache.
+// Calls head(first element, p, d) for each head, with a thread's memory for two arrays of scores,
+// which stay in the second cache.
+template <class Head>
+void each_head(const Head& head) {
+  openblas_set_num_threads(1);
+#pragma omp parallel
+  {
+    std::vector<float> p(scores), d(scores);
+#pragma omp for schedule(static)
+    for (int h = 0; h < heads; ++h) head(size_t(h) * head_elements, p.data(), d.data());
+  }
+}
+
 Work attention() {
   constexpr size_t count = heads * head_elements;
   const Array q(count, 1), k(count, 2), v(count, 3), out(count);
   return computing({out}, [=] {
-    openblas_set_num_threads(1);
-#pragma omp parallel
-    {
-      std::vector<float> p(scores);
-#pragma omp for schedule(static)
-      for (int h = 0; h < heads; ++h) {
-        const size_t at = size_t(h) * head_elements;
-        scores_of(q.data() + at, k.data() + at, p.data());
-        softmax_scores(p.data());
-        mix(p.data(), v.data() + at, out.data() + at);
-      }
-    }
+    each_head([&](size_t at, float* p, float*) {
+      scores_of(q.data() + at, k.data() + at, p);
+      softmax_scores(p);
+      mix(p, v.data() + at, out.data() + at);
+    });
   });
 }
 
@@ -70,23 +75,16 @@ Work attention_gradient() {
   const Array q(count, 1), k(count, 2), v(count, 3), adjoint(count, 4), out(count), to_q(count),
       to_k(count), to_v(count);
   return computing({out, to_q, to_k, to_v}, [=] {
-    openblas_set_num_threads(1);
-#pragma omp parallel
-    {
-      std::vector<float> p(scores), d(scores);
-#pragma omp for schedule(static)
-      for (int h = 0; h < heads; ++h) {
-        const size_t at = size_t(h) * head_elements;
-        scores_of(q.data() + at, k.data() + at, p.data());
-        softmax_scores(p.data());
-        mix(p.data(), v.data() + at, out.data() + at);
-        mix_transposed(p.data(), adjoint.data() + at, to_v.data() + at);
-        scores_of(adjoint.data() + at, v.data() + at, d.data());
-        softmax_gradient(p.data(), d.data());
-        mix(d.data(), k.data() + at, to_q.data() + at);
-        mix_transposed(d.data(), q.data() + at, to_k.data() + at);
-      }
-    }
+    each_head([&](size_t at, float* p, float* d) {
+      scores_of(q.data() + at, k.data() + at, p);
+      softmax_scores(p);
+      mix(p, v.data() + at, out.data() + at);
+      mix_transposed(p, adjoint.data() + at, to_v.data() + at);
+      scores_of(adjoint.data() + at, v.data() + at, d);
+      softmax_gradient(p, d);
+      mix(d, k.data() + at, to_q.data() + at);
+      mix_transposed(d, q.data() + at, to_k.data() + at);
+    });
   });
 }
 
@@ -105,10 +103,8 @@ Work product_bias_gelu() {
   });
 }
 
-Case product(int m, int k, int n) {
-  const std::string name =
-      "W7_mm" + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
-  return {name, [=]() {
+Case product(const ProductShape& of) {
+  return {of.name(), [m = of.m, k = of.k, n = of.n] {
             const Array a(size_t(m) * k, 1), b(size_t(k) * n, 2), out(size_t(m) * n);
             openblas_set_num_threads(omp_get_max_threads());
             return computing({out}, [=] {
@@ -156,11 +152,7 @@ std::vector<Case> product_cases() {
                         {"W6b", attention_gradient},
                         {"W7", product_bias_gelu},
                         {"W9", pairwise_distances}};
-  for (const int n : {64, 128, 256, 512, 1024, 2048}) out.push_back(product(n, n, n));
-  out.push_back(product(2048, 2048, 16));
-  out.push_back(product(16, 2048, 2048));
-  out.push_back(product(4096, 4096, 1));
-  out.push_back(product(1, 4096, 4096));
+  for (const ProductShape& shape : product_shapes) out.push_back(product(shape));
   return out;
 }
 
