@@ -319,7 +319,11 @@ std::vector<std::shared_ptr<const DeviceStorage>> GpuEngine::run(
   std::vector<std::shared_ptr<Outcome>> earlier = open_outcomes(inputs);
 
   const cuda::Card::Current current(*device_.card());
-  const Memory memory = memory_for(plan->program(), nodes, inputs);
+  Memory memory = memory_for(plan->program(), nodes, inputs);
+  if (plan->sort_bytes() > 0) {
+    memory.held.push_back(device_.allocate(plan->sort_bytes()));
+    memory.addresses.push_back(memory.held.back().address());
+  }
   std::unique_ptr<ReportSlot> slot = plan->run(device_, memory.addresses, recorder_, *slots_);
   log_.add_realize(int64_t(plan->program().launches.size()));
 

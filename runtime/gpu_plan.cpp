@@ -26,13 +26,16 @@ GpuPlan::GpuPlan(compiler::Program program, std::vector<cuda::Function> kernels,
                  const cuda::Card& card)
     : program_(std::move(program)), kernels_(std::move(kernels)) {
   const std::vector<compiler::Program::Launch>& launches = program_.launches;
-  for (size_t i = 0; i < launches.size(); ++i)
+  for (size_t i = 0; i < launches.size(); ++i) {
     if (!launches[i].kernel.reports.empty()) reporting_.push_back(i);
+    if (launches[i].kind == compiler::Kernel::Kind::Sort && launches[i].columns > 2)
+      sort_bytes_ = std::max(sort_bytes_, size_t(launches[i].rows * launches[i].columns) * 8);
+  }
   // With a wait after each launch an error names the kernel; a graph would hide it.
-  replayable_ = launches.size() >= least_replayed && !card.waits_after_launch();
+  replayable_ =
+      (launches.size() >= least_replayed || sort_bytes_ > 0) && !card.waits_after_launch();
   for (const auto& launch : launches)
-    replayable_ &= launch.kind == compiler::Kernel::Kind::Fused &&
-                   !compiler::arguments_in_memory(launch.kernel.function);
+    replayable_ &= !compiler::arguments_in_memory(launch.kernel.function);
 }
 
 std::string GpuPlan::mistake_in(std::span<const std::byte> cells) const {
@@ -101,7 +104,7 @@ void GpuPlan::launch_all(cuda::Device& device, std::span<const cuda::Address> bu
   for (size_t i = 0, cell = 0; i < launches.size(); ++i) {
     const compiler::LoweredKernel& kernel = launches[i].kernel;
     if (launches[i].kind == compiler::Kernel::Kind::Sort) {
-      sort(i, device, buffers);
+      sort(i, buffers, stream);
       continue;
     }
     const cuda::Address error_cell =
@@ -134,8 +137,8 @@ void GpuPlan::launch(size_t index, cuda::Device& device, std::span<const cuda::A
 
 // Merges until one run is left, to and fro between the result and memory of its own; see
 // compiler/cuda/sort.h.
-void GpuPlan::sort(size_t index, cuda::Device& device,
-                   std::span<const cuda::Address> buffers) const {
+void GpuPlan::sort(size_t index, std::span<const cuda::Address> buffers,
+                   const cuda::Stream& stream) const {
   const compiler::Program::Launch& launch = program_.launches[index];
   const int64_t total = launch.rows * launch.columns;
   if (total == 0) return;
@@ -143,13 +146,12 @@ void GpuPlan::sort(size_t index, cuda::Device& device,
   const cuda::Address result = buffers[size_t(launch.kernel.buffers[1])];
   int64_t passes = 1;
   while ((int64_t(1) << passes) < launch.columns) ++passes;
-  const cuda::DeviceBuffer other = device.allocate(size_t(passes > 1 ? total : 1) * 8);
   cuda::LaunchShape shape;
   shape.block[0] = compiler::cuda_sort_threads;
   shape.grid[0] = (total + shape.block[0] - 1) / shape.block[0];
   cuda::Address from{};
   for (int64_t pass = 0; pass < passes; ++pass) {
-    const cuda::Address to = (passes - pass) % 2 == 1 ? result : other.address();
+    const cuda::Address to = (passes - pass) % 2 == 1 ? result : buffers.back();
     cuda::Arguments arguments;
     arguments.add(elements)
         .add(from)
@@ -157,7 +159,7 @@ void GpuPlan::sort(size_t index, cuda::Device& device,
         .add(launch.columns)
         .add(int64_t(1) << pass)
         .add(total);
-    kernels_[index].launch(device.stream(), shape, arguments.bytes());
+    kernels_[index].launch(stream, shape, arguments.bytes());
     from = to;
   }
 }

@@ -34,9 +34,12 @@ class GpuPlan {
   GpuPlan(compiler::Program program, std::vector<cuda::Function> kernels, const cuda::Card& card);
 
   const compiler::Program& program() const { return program_; }
+  // What a run needs of memory besides the buffers: for sorting, from which to which it goes.
+  size_t sort_bytes() const { return sort_bytes_; }
 
-  // Gives a run to the device's stream; `buffers` are the addresses of the program's. Returns where
-  // its reports will be; null if it has none.
+  // Gives a run to the device's stream; `buffers` are the addresses of the program's, and that of
+  // the memory for sorting, if there is any, last. Returns where its reports will be; null if it
+  // has none.
   std::unique_ptr<ReportSlot> run(cuda::Device& device, std::span<const cuda::Address> buffers,
                                   Recorder& recorder, ReportSlots& slots) const;
   // What kernels reported, from the bytes of a slot; empty if nothing.
@@ -53,12 +56,13 @@ class GpuPlan {
                   const cuda::Stream& stream) const;
   void launch(size_t index, cuda::Device& device, std::span<const cuda::Address> buffers,
               cuda::Address error_cell, const cuda::Stream& stream) const;
-  void sort(size_t index, cuda::Device& device, std::span<const cuda::Address> buffers) const;
+  void sort(size_t index, std::span<const cuda::Address> buffers, const cuda::Stream& stream) const;
 
   const compiler::Program program_;
   const std::vector<cuda::Function> kernels_;  // by launch
   std::vector<size_t> reporting_;              // launches that can report, each with an error cell
-  bool replayable_ = false;                    // launches of kernels with their arguments only
+  size_t sort_bytes_ = 0;
+  bool replayable_ = false;  // launches of kernels with their arguments only
   // Guards what follows. Held from the launches to the copy of the cells, which all runs share.
   mutable std::mutex mutex_;
   mutable cuda::DeviceBuffer cells_;  // of reporting_, if there are any

@@ -69,6 +69,25 @@ TEST_CASE("gpu engine: a plan that comes again with the same memory is replayed 
   CHECK(driver.counters().graph_instantiations + driver.counters().graph_updates <= 4);
 }
 
+TEST_CASE("gpu engine: programs that sort are replayed too") {
+  CERMET_NEEDS_NVRTC();
+  CERMET_NEEDS_FAKE_DRIVER();
+  const TestDriver driver({{"FAKECUDA_SCHEDULE", "random:3"}});
+  CudaSetup setup(*driver);
+  GpuEngine engine(setup.device, without_disk());
+  const cuda::DeviceBuffer a = setup.array(counting(300));
+  for (int i = 0; i < 6; ++i) {
+    driver.reset_counters();
+    const Value order = argsort(on_device(a, {3, 100}) * -1.0, 1);
+    const Value roots[] = {cast(order, DType::F32)};
+    const auto results = engine.realize(roots);
+    const std::vector<float> got = setup.values(results[0]->buffer());
+    for (size_t k = 0; k < 300; ++k) CHECK(got[k] == float(99 - k % 100));
+    if (i > 3) CHECK(driver.calls("cuLaunchKernel") == 0);
+  }
+  CHECK(driver.calls("cuGraphLaunch") == 1);
+}
+
 TEST_CASE("gpu engine: where each launch is waited for there are no graphs") {
   CERMET_NEEDS_NVRTC();
   CERMET_NEEDS_FAKE_DRIVER();
