@@ -105,7 +105,7 @@ OperandSource Planner::columns_source() const {
   const Expr& e = kernel_.exprs[size_t(p_.columns.expr)];
   const bool vectors = p_.columns.axes.size() == 1 || p_.columns.lines;
   const bool reused = p_.columns.axes.size() == 1 && p_.rows.extent >= many_rows &&
-                      extent_along(kernel_, p_.groups.batch) == 1;
+                      !small_columns() && extent_along(kernel_, p_.groups.batch) == 1;
   if (map && e.dtype == p_.dtype && target_.masked_memory && vectors && !reused &&
       map->strides[size_t(p_.columns.axes.back())] == 1 &&
       (p_.rows.extent <= few_rows || small_columns() ||

@@ -22,6 +22,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "compiler/contract_plan.h"
 #include "compiler/elementwise.h"
 #include "compiler/lower_scope.h"
@@ -101,6 +103,7 @@ class ContractLowering {
                                   const std::vector<Scope>& columns);
   void store_sums(const Block& block, std::vector<Scope>& places, std::vector<Ref> sums);
   void keep_sums(const Block& block, Ref corner, std::span<const Ref> sums);
+  void prefetch_epilogue(const At& at, Ref q, Ref p);
   void epilogue(const At& at, Ref q, Ref p, Ref corner);
 
   const Kernel& kernel_;
@@ -384,7 +387,7 @@ void ContractLowering::pack_panels(Side& side, const At& at, const Block& block)
 
 // Lines of k that follow soon: they are too far apart for a processor to foresee them.
 void ContractLowering::prefetch_lines(const Side& side, const Scope& scope) {
-  constexpr int64_t ahead = 8;
+  constexpr int64_t ahead = 32;
   const Expr& e = kernel_.exprs[size_t(side.plan.expr)];
   if (e.kind != Expr::Kind::Load || !e.map->single()) return;
   Scope later = scope;
@@ -437,6 +440,12 @@ void ContractLowering::register_tile(const At& at, const Block& block, Ref q, Re
   std::vector<Scope> places = p_.plain ? store_places(rows, columns) : std::vector<Scope>();
   if (block.is_first)
     for (Scope& place : places) w_.prefetch(place, kernel_.stores[0]);
+  if (!p_.plain) {
+    if (block.is_last)
+      b_.if_then(block.is_last, [&] { prefetch_epilogue(at, q, p); });
+    else
+      prefetch_epilogue(at, q, p);
+  }
   const std::vector<Ref> results = sums(block, q, p, rows, numbers, columns);
   if (p_.plain) return store_sums(block, places, results);
   Ref corner = b_.index(0);
@@ -569,6 +578,36 @@ void ContractLowering::keep_sums(const Block& block, Ref corner, std::span<const
       value = b_.add(b_.select(block.is_first, zero, b_.load(tile_, place, p_.lanes)), value);
     b_.store(tile_, place, value);
   }
+}
+
+// What the epilogue will read and write beside the sums: it arrives while they are made.
+void ContractLowering::prefetch_epilogue(const At& at, Ref q, Ref p) {
+  const auto differs = [&](const Strides& strides, const std::vector<int64_t>& axes) {
+    return std::ranges::any_of(axes, [&](int64_t d) { return strides[size_t(d)] != 0; });
+  };
+  if (columns_.table >= 0 && !p_.columns.lines) return;  // these do not lie side by side
+  std::vector<int32_t> loads;
+  for (size_t e = 0; e < kernel_.exprs.size(); ++e) {
+    const Expr& expr = kernel_.exprs[e];
+    if (expr.kind != Expr::Kind::Load || expr.inner || !expr.map->single()) continue;
+    const Strides& strides = expr.map->levels()[0].strides;
+    if (differs(strides, p_.rows.axes) && differs(strides, p_.columns.axes))
+      loads.push_back(int32_t(e));
+  }
+  const Ref first = b_.mul(p, b_.index(p_.rows.panel));
+  const Ref last = b_.sub(rows_.count, b_.index(1));
+  b_.for_loop(b_.index(0), b_.index(p_.rows.panel), 1, [&](Ref i) {
+    Scope row = scope_at(at, 1);
+    set_index(row, rows_, b_.min_index(b_.add(first, i), last));
+    for (int64_t v = 0; v < p_.columns.panel; v += p_.lanes) {
+      Scope scope = row;
+      scope.lanes = p_.lanes;
+      set_index(scope, columns_, b_.add(b_.mul(q, b_.index(p_.columns.panel)), b_.index(v)));
+      for (int32_t e : loads) w_.prefetch(scope, e);
+      for (const KernelStore& store : kernel_.stores)
+        if (store.index < 0) w_.prefetch(scope, store);
+    }
+  });
 }
 
 // The kernel's row expressions and stores, over a finished register tile.

@@ -322,7 +322,8 @@ void KernelWriter::prefetch(Scope& scope, int32_t which) {
 }
 void KernelWriter::prefetch(Scope& scope, const KernelStore& store) {
   const int64_t which = &store - kernel_.stores.data();
-  b_.prefetch(buffer(store.buffer), place(scope, ir::ViewMap(store.map), "store", which).position);
+  const Ref position = place(scope, ir::ViewMap(store.map), "store", which).position;
+  if (b_.lanes(position) == 1) b_.prefetch(buffer(store.buffer), position);
 }
 
 Ref KernelWriter::stored(Scope& scope, const KernelStore& store) {

@@ -54,6 +54,13 @@ TEST_CASE("compiled: dot beyond one tile and one block") {
   check_dot(DType::F64, 1, 97, 259, 300);
   check_dot(DType::F32, 3, 193, 33, 1200);
   check_dot(DType::F16, 1, 100, 300, 40);
+  // Many rows, which lie along k or across it, and an epilogue that reads and writes more.
+  const Value across = parameter(0, DType::F32, {1, 530, 259}),
+              b = parameter(1, DType::F32, {1, 530, 71}),
+              along = parameter(2, DType::F32, {1, 259, 530}),
+              c = parameter(3, DType::F32, {1, 259, 71});
+  const Value product = dot(transpose(across, 1, 2), b);
+  check_products({product * c - 1.0, product, dot(along, b)}, product_tolerance(DType::F32, 530));
 }
 
 TEST_CASE("compiled: dot of nothing") {
