@@ -30,7 +30,7 @@ namespace {
 FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chains) {
   Plan plan = plan_nodes(graph);
   if (target.numerics.fast) plan.once = used_once(graph, plan);
-  plan_groups(graph, plan);
+  plan_groups(graph, target, plan);
   FusedGraph out{graph, {}, std::vector<const ir::Node*>(plan.buffers.size(), nullptr)};
   for (size_t n = 0; n < plan.nodes.size(); ++n)
     if (plan.buffer_of[n] >= 0) out.values[size_t(plan.buffer_of[n])] = plan.nodes[n].node;

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "compiler/fuse_cost.h"
 #include "compiler/fuse_join.h"
 #include "compiler/fuse_written.h"
 #include "compiler/short_axes.h"
@@ -23,13 +24,10 @@ using ir::ViewMap;
 
 namespace {
 
-// A repeated value may cost this much, per vector of elements.
-constexpr int cheap_cycles = 5;
-constexpr int cheap_reads = 4;
-
 class Planner {
  public:
-  Planner(const ir::Graph& graph, Plan& plan) : plan_(plan), book_(graph, plan), joiner_(plan) {}
+  Planner(const ir::Graph& graph, const Target& target, Plan& plan)
+      : target_(target), plan_(plan), book_(graph, plan), joiner_(plan) {}
 
   void run() {
     for (int32_t n = int32_t(plan_.nodes.size()); n-- > 0;) visit(n);
@@ -179,18 +177,7 @@ class Planner {
     }
     const int64_t elements = book_.node(n).numel();
     if (evaluations <= elements) return "";
-    const double times = double(evaluations) / double(elements);
-    if (book_.facts(n).epilogue)
-      return fmt::format(
-          "it is the epilogue of its producer, repeating it {:.3g} times saves no "
-          "kernel",
-          times);
-    if (book_.facts(n).cycles > cheap_cycles)
-      return fmt::format("would recompute an op of {} cycles {:.3g} times", book_.facts(n).cycles,
-                         times);
-    if (book_.facts(n).reads > cheap_reads)
-      return fmt::format("would read {} values {:.3g} times", book_.facts(n).reads, times);
-    return "";
+    return why_stored(book_.facts(n), double(evaluations) / double(elements), target_);
   }
 
   void visit_computed(int32_t n, Uses& uses, const std::vector<int32_t>& stores) {
@@ -322,6 +309,7 @@ class Planner {
     for (int32_t operand : f.operands) book_.add_use(operand, site.group, site.map, n, site.late);
   }
 
+  const Target& target_;
   Plan& plan_;
   PlanBook book_;
   Joiner joiner_;
@@ -329,6 +317,8 @@ class Planner {
 
 }  // namespace
 
-void plan_groups(const ir::Graph& graph, Plan& plan) { Planner(graph, plan).run(); }
+void plan_groups(const ir::Graph& graph, const Target& target, Plan& plan) {
+  Planner(graph, target, plan).run();
+}
 
 }  // namespace cermet::compiler

@@ -55,6 +55,36 @@ void follow_anchor(const NodeFacts& x, int32_t index, NodeFacts& facts) {
   if (x.epilogue && x.anchor >= 0) facts.anchor = x.anchor;
 }
 
+// The value behind a contraction that an epilogue is computed from, if there is one and all else is
+// the same for many elements; and what that costs.
+void follow_source(const Plan& plan, int32_t index, NodeFacts& facts) {
+  if (!facts.epilogue || facts.anchor >= 0) return;
+  if (facts.node->op == Op::View) {
+    const NodeFacts& x = plan.nodes[size_t(facts.operands[0])];
+    facts.source = x.source, facts.again = x.again;
+    return;
+  }
+  facts.again = std::max(1, own_cycles(*facts.node));
+  bool first = false, one = true;
+  for (int32_t operand : facts.operands) {
+    const NodeFacts& x = plan.nodes[size_t(operand)];
+    const ir::Node* from = x.node;
+    while (from->op == Op::View) from = from->operands[0].get();
+    if (from->op == Op::Dot || from->op == Op::Conv) {
+      first = true;
+    } else if (x.source >= 0 && (facts.source < 0 || facts.source == x.source)) {
+      facts.source = x.source, facts.again += x.again;
+    } else {
+      one &= x.source < 0 && (from->op == Op::Constant || from->numel() < facts.node->numel());
+    }
+  }
+  if (first) {
+    facts.source = index, facts.again = 0;
+  } else if (!one) {
+    facts.source = -1;
+  }
+}
+
 // Which reduction's kernel would compute this node as well, if nothing else decided.
 void follow_frame(const Plan& plan, int32_t index, NodeFacts& facts) {
   const Op op = facts.node->op;
@@ -118,6 +148,7 @@ Plan plan_nodes(const ir::Graph& graph) {
     for (const ir::Value& v : node->operands) facts.operands.push_back(plan.index.at(v.get()));
     follow_frame(plan, int32_t(plan.nodes.size()), facts);
     estimate(plan, facts);
+    follow_source(plan, int32_t(plan.nodes.size()), facts);
     plan.index.emplace(node, int32_t(plan.nodes.size()));
     plan.nodes.push_back(std::move(facts));
   }

@@ -21,6 +21,7 @@
 
 #include "compiler/fuse_maps.h"
 #include "compiler/kernels.h"
+#include "compiler/target.h"
 
 namespace cermet::compiler {
 
@@ -39,6 +40,9 @@ struct NodeFacts {
   NodeKind kind;
   bool epilogue = false;     // a Once node reaches it elementwise: computing it there is free
   int32_t anchor = -1;       // epilogue: that node, if it is a Reduce or ArgReduce
+  int32_t source = -1;       // epilogue of contractions: the one value right behind them that it
+                             // is computed from, or -1
+  int again = 0;             // cycles of that; 0: it is that value
   int32_t frame = -1;        // the last Reduce it depends on with no contraction after that
   int32_t contractions = 0;  // on the longest path from a leaf
   int cycles = 0;            // of repeating it, up to what is certainly in a buffer
@@ -102,6 +106,6 @@ Plan plan_nodes(const ir::Graph& graph);
 // Which nodes have one use, by an op that computes with it, through any number of views.
 std::vector<bool> used_once(const ir::Graph& graph, const Plan& plan);
 // Fills in the rest.
-void plan_groups(const ir::Graph& graph, Plan& plan);
+void plan_groups(const ir::Graph& graph, const Target& target, Plan& plan);
 
 }  // namespace cermet::compiler

@@ -129,6 +129,29 @@ TEST_CASE("kernel count: contractions take their epilogue") {
   CHECK(kernels({hidden, matmul(x, w1) + b1}) == 1);  // what the backward pass needs
 }
 
+// How many arrays the first product of an MLP stores for its gradient.
+size_t stored_for_gelu(int64_t batch, int64_t hidden_size) {
+  const Value x = param(0, {batch, 16}), w = param(1, {16, hidden_size});
+  const Value b = param(2, {hidden_size}), v = param(3, {hidden_size, 8});
+  const std::vector<Value> out = {matmul(gelu(matmul(x, w) + b), v)}, in = {x, w, b, v};
+  const std::vector<Value> cotangent = {param(4, {batch, 8})};
+  std::vector<Value> results = cermet::compiler::vjp(out, in, cotangent);
+  results.push_back(out[0]);
+  const auto program =
+      check_fusion(graph_of(std::move(results)), {.relative = 1e-4, .absolute = 1e-3});
+  size_t most = 0;
+  for (const auto& kernel : program.kernels)
+    for (const auto& e : kernel.exprs)
+      if (e.kind == cermet::compiler::Expr::Kind::Contract)
+        most = std::max(most, kernel.stores.size());
+  return most;
+}
+
+TEST_CASE("kernel count: large steps of a GELU are computed again for its gradient") {
+  CHECK(stored_for_gelu(256, 512) == 2);  // what comes before the GELU and after it
+  CHECK(stored_for_gelu(64, 64) == 3);    // in the cache, erf costs more than an array
+}
+
 TEST_CASE("kernel count: the gradient of a weight that a batch shares is one product") {
   const Value x = param(0, {3, 6, 5}), dy = param(1, {3, 6, 7});
   const Value products = dot(permute(x, Dims{0, 2, 1}), dy);
