@@ -13,18 +13,43 @@
 
 namespace cermet::compiler {
 
-LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target) {
+namespace {
+
+struct Lowering {
+  std::string_view text;
+  LoweredKernel (*lower)(const Kernel&, const KernelProgram&, const Target&);
+};
+
+LoweredKernel lower_planned_transpose(const Kernel& kernel, const KernelProgram& program,
+                                      const Target& target) {
+  return lower_transpose(kernel, program, target, *plan_transpose(kernel, program));
+}
+
+Lowering lowering_of(const Kernel& kernel, const KernelProgram& program, const Target& target) {
   const bool gpu = target.compute > 0;
   if (contracts(kernel)) {
-    if (gpu && worth_tiling(kernel)) return lower_tiles(kernel, program, target);
-    if (gpu && is_thin(kernel)) return lower_thin(kernel, program, target);
-    if (!gpu && worth_blocking(kernel)) return lower_contract(kernel, program, target);
+    if (gpu && worth_tiling(kernel)) return {"a product in tiles", lower_tiles};
+    if (gpu && is_thin(kernel))
+      return {"a thin product, whose large operand is read once", lower_thin};
+    if (!gpu && worth_blocking(kernel)) return {"a product in register tiles", lower_contract};
   }
-  if (!gpu) return lower_rows(kernel, program, target);
-  if (is_sorted_scatter(kernel)) return lower_scatter(kernel, program, target);
-  if (const auto plan = plan_transpose(kernel, program))
-    return lower_transpose(kernel, program, target, *plan);
-  return lower_grid(kernel, program, target);
+  if (!gpu) return {"by rows", lower_rows};
+  if (is_sorted_scatter(kernel)) return {"a scatter of sorted updates", lower_scatter};
+  if (plan_transpose(kernel, program))
+    return {"a transpose through shared memory: it reads along one axis and writes along another",
+            lower_planned_transpose};
+  return {"threads take elements in order of memory, or rows together", lower_grid};
+}
+
+}  // namespace
+
+LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target) {
+  return lowering_of(kernel, program, target).lower(kernel, program, target);
+}
+
+std::string_view how_lowered(const Kernel& kernel, const KernelProgram& program,
+                             const Target& target) {
+  return lowering_of(kernel, program, target).text;
 }
 
 }  // namespace cermet::compiler

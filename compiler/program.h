@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "compiler/kernels.h"
@@ -27,6 +28,9 @@ struct LoweredKernel {
 
 // Lowers a fused kernel (not Sort) for a target. Results do not depend on how the range is split.
 LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target);
+// Which way it takes, for people.
+std::string_view how_lowered(const Kernel& kernel, const KernelProgram& program,
+                             const Target& target);
 
 struct Program {
   struct Buffer {

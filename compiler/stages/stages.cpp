@@ -38,10 +38,14 @@ std::string kernels_text(const ir::Graph& graph, const Target& target, bool why)
   const KernelProgram program = fuse(simplify(graph), target);
   check_kernels(program);
   std::string text = print_kernels(program);
-  if (why)
-    for (const Refusal& refusal : program.refusals)
-      text += fmt::format("# not fused: {}\n#   into {}\n#   {}\n", refusal.producer,
-                          refusal.consumer, refusal.reason);
+  if (!why) return text;
+  for (const Refusal& refusal : program.refusals)
+    text += fmt::format("# not fused: {}\n#   into {}\n#   {}\n", refusal.producer,
+                        refusal.consumer, refusal.reason);
+  if (target.compute > 0)
+    for (const Kernel& kernel : program.kernels)
+      if (kernel.kind == Kernel::Kind::Fused)
+        text += fmt::format("# {}: {}\n", kernel.name, how_lowered(kernel, program, target));
   return text;
 }
 

@@ -94,6 +94,26 @@ TEST_CASE("ir-dump: reads files and standard input, and prints the stages asked 
   CHECK(run("a.cir --stage=simplified --why").output == simplified + "# 1 x  x * 1 => x\n");
 }
 
+TEST_CASE("ir-dump: --why says how kernels for GPUs are lowered") {
+  const test::TemporaryDirectory folder;
+  test::write_text(folder.path() / "a.cir",
+                   "cir 1\n"
+                   "graph main(%0: f32[1,300,200], %1: f32[1,200,64]) {\n"
+                   "  %2 = view %0 strides=[0,1,200] : f32[1,200,300]\n"
+                   "  %3 = neg %2 : f32[1,200,300]\n"
+                   "  %4 = dot %0, %1 : f32[1,300,64]\n"
+                   "  %5 = reduce sum %0 axes=[2] : f32[1,300]\n"
+                   "  return %3, %4, %5\n"
+                   "}\n");
+  const std::string said =
+      ir_dump("a.cir --stage=kernels --why --target=sm_90", folder.path()).output;
+  CAPTURE(said);
+  CHECK_THAT(said,
+             Catch::Matchers::ContainsSubstring("# map_neg: a transpose through shared memory"));
+  CHECK_THAT(said, Catch::Matchers::ContainsSubstring("# contract: a product in tiles"));
+  CHECK_THAT(said, Catch::Matchers::ContainsSubstring("# row_sum: threads take"));
+}
+
 TEST_CASE("ir-dump: --grad appends gradients") {
   const test::TemporaryDirectory folder;
   test::write_text(folder.path() / "a.cir",
