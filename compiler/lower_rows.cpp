@@ -94,8 +94,10 @@ void RowLowering::for_columns(const Index& at, Ref lower, Ref upper,
   };
   const int64_t step = int64_t(plan_.lanes) * plan_.copies;
   const bool masked = !plan_.whole, by_vectors = plan_.whole || plan_.masks;
-  if (by_vectors && plan_.copies == 1)
-    return b_.for_loop(lower, upper, step, [&](Ref v) { rows_at(v, 1, plan_.lanes, masked); });
+  // Maps have one loop: more code would take longer to compile.
+  if (by_vectors && (plan_.copies == 1 || kernel_.inner.empty()))
+    return b_.for_loop(lower, upper, step,
+                       [&](Ref v) { rows_at(v, plan_.copies, plan_.lanes, masked); });
   const Ref whole = b_.mul(b_.div(b_.sub(upper, lower), b_.index(step)), b_.index(step));
   const Ref middle = b_.add(lower, whole);
   b_.for_loop(lower, middle, step, [&](Ref v) { rows_at(v, plan_.copies, plan_.lanes, false); });

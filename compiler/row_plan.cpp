@@ -20,6 +20,7 @@ namespace {
 using Kind = Expr::Kind;
 
 constexpr int64_t expensive_cycles = 8;   // an element that costs more is kept, not computed again
+constexpr int long_map_cycles = 20;       // as of one function and a little arithmetic
 constexpr int64_t chunk_elements = 8192;  // of a map's vector axis, for one unit
 constexpr double task_cycles = 90000;     // about 30 us: what is worth another thread
 
@@ -60,7 +61,10 @@ void choose_copies(const Kernel& kernel, RowPlan& plan) {
     return plan.lanes == 1 || needs_order(kernel) ? 1 : cycles <= 12 ? 4 : cycles <= 30 ? 2 : 1;
   };
   if (plan.stages == 1) {
-    plan.stage_copies = {1};
+    // The latency of one vector of a long map is more than the processor looks ahead.
+    const bool map = plan.lanes > 1 && kernel.inner.empty() && !needs_order(kernel);
+    plan.copies = map && plan.masks && cycles_of(kernel) >= long_map_cycles ? 2 : 1;
+    plan.stage_copies = {plan.copies};
   } else if (plan.along_inner() && !needs_order(kernel)) {
     for (const std::vector<int32_t>& computed : stage_needs(kernel, plan).computed) {
       int cycles = 0;

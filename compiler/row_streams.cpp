@@ -62,6 +62,7 @@ void choose_streams(const Kernel& kernel, const KernelProgram& program, const Ta
     while (vectors % copies != 0) copies /= 2;
   };
   for (int& copies : plan.stage_copies) fit(copies);
+  if (kernel.inner.empty()) fit(plan.copies);
 }
 
 }  // namespace cermet::compiler

@@ -8,7 +8,7 @@
 // f64 with shorter polynomials.
 //
 // erf is x + x Q(x^2) near zero. Beyond that f64 takes 1 - erfc(x), and f32, where time matters, 1
-// - e^(p(x)) with p = log erfc as a polynomial up to 4, where erf is 1.
+// - 2^(p(x)) with p = log2 erfc as a polynomial up to 4, where erf is 1.
 
 #include "compiler/vecmath_exp.h"
 
@@ -20,10 +20,12 @@ inline constexpr double erf_q_f64[] = {
     0x1.06eba8214db68p-3,  -0x1.812746b03799dp-2,  0x1.ce2f21a03f8b8p-4,  -0x1.b82ce311a9757p-6,
     0x1.565bcceed8889p-8,  -0x1.c02daeb6a7a4ep-11, 0x1.f9a296a9332cap-14, -0x1.f4c82e2c7a8cep-17,
     0x1.b96b4da67e0d8p-20, -0x1.5b8c27b1db20ep-23, 0x1.d3db91d431f35p-27, -0x1.a2372586a5c88p-31};
-// log erfc(x) = -x + x p(x) on [0.9277, 4]
-inline constexpr double erf_tail_f32[] = {-0x1.077b30p-3, -0x1.453032p-1, -0x1.b3448ep-4,
-                                          0x1.85bc2ap-6,  -0x1.deff26p-9, 0x1.558fc0p-12,
-                                          -0x1.82a134p-17};
+// log2 erfc(x) = -x + x p(x) on [0.9277, 4]
+inline constexpr double erf_tail_f32[] = {-0x1.419620p-1, -0x1.d595f6p-1, -0x1.36fa72p-3,
+                                          0x1.0e7174p-5,  -0x1.2fc306p-8, 0x1.434f14p-12};
+// 2^r = 1 + r q(r) to 23 bits
+inline constexpr double erf_exp2_f32[] = {0x1.62e42ap-1, 0x1.ebf99cp-3, 0x1.c6b576p-5,
+                                          0x1.3cf732p-7, 0x1.5cd89ap-10};
 inline constexpr double erfcx_q_f64[] = {
     0x1.43cc6f6c9672cp+0,   -0x1.f52c5d7e22302p-4,  -0x1.959ac16f857b7p-4,  0x1.42d379989b5acp-3,
     -0x1.a5c0c8a4015d8p-4,  0x1.0c6092a5a5935p-5,   0x1.e894893c53352p-11,  -0x1.1f2f13284c089p-8,
@@ -105,11 +107,16 @@ template <class B>
 typename B::Value erf(B& b, typename B::Value v) {
   const Number<B> x{&b, v}, size = absolute(x);
   if (x.dtype() == DType::F32) {
-    const Number<B> bounded = at_most(size, 4.0);
-    const Number<B> p = madd(polynomial(bounded, erf_tail_f32), bounded, -bounded);
-    const ExpReduction<B> e = reduce_exp(p, exp_magic(p, 0), false);
-    const Number<B> tail = 1.0 - exp_reduced(e.r) * rounded_power(e.rounded);
-    return with_sign_of(choose(size > 0.9277, tail, erf_near_zero(size)), x).value;
+    // One evaluation with the coefficients of either polynomial: y is erf(x) or log2 erfc(x).
+    const Number<B> bounded = at_most(size, 4.0), far = size > 0.9277;
+    const Number<B> z = choose(far, bounded, size * size);
+    Number<B> p = choose(far, z.same(erf_tail_f32[5]), erf_q_f32[5]);
+    for (size_t k = 5; k-- > 0;) p = madd(p, z, choose(far, z.same(erf_tail_f32[k]), erf_q_f32[k]));
+    const Number<B> y = madd(p, bounded, choose(far, -bounded, bounded));
+    const Number<B> magic = exp_magic(y, 0), t = y + magic, r = y - (t - magic);
+    const Number<B> tail =
+        madd(madd(polynomial(r, erf_exp2_f32), r, 1.0), -rounded_power(t), x.same(1.0));
+    return with_sign_of(choose(far, tail, y), x).value;
   }
   const Pair<B> tail = erfc_full(size);
   const double scale = std::ldexp(1, -int(exp_f64.shift));

@@ -4,8 +4,7 @@
 //
 // sinh and cosh: with e^x = 2^n (1 + t), t = e^r - 1, the sum of h = e^x / 4 and +-1 / (16 h) is
 // made with the rounding error of 1 + t carried along; doubling last lets the result overflow no
-// earlier than it must. sinh below 1 is an odd polynomial, and so is tanh below 0.55; above that it
-// is 1 - 2 / (e^(2x) + 1).
+// earlier than it must. sinh below 1 is an odd polynomial. tanh is (e^(2x) - 1) / (e^(2x) + 1).
 //
 // The inverses are logarithms of 1 + u with u and its rounding error (asinh: u = x + x^2 / (1 +
 // sqrt(x^2 + 1)), acosh: u = y + sqrt(2 y + y^2) with y = x - 1, atanh: u = 2x / (1 - x)); where
@@ -20,13 +19,6 @@ inline constexpr double sinh_p_f32[] = {0x1.555598p-3, 0x1.10f760p-7, 0x1.ab428a
 inline constexpr double sinh_p_f64[] = {
     0x1.5555555555556p-3,  0x1.111111111101ep-7,  0x1.a01a01a03726bp-13, 0x1.71de3a3b0684fp-19,
     0x1.ae646ff5565b8p-26, 0x1.6116f476c623cp-33, 0x1.b5c8a7a95d807p-41};
-
-inline constexpr double tanh_p_f32[] = {-0x1.555452p-2, 0x1.10cefcp-3, -0x1.af7d36p-5,
-                                        0x1.0d5172p-6};
-inline constexpr double tanh_p_f64[] = {
-    -0x1.555555555549ep-2,  0x1.11111111029b4p-3, -0x1.ba1ba1ad73a7fp-5,  0x1.664f45c32e173p-6,
-    -0x1.226ddd4f77997p-7,  0x1.d6c61e868341dp-9, -0x1.7cf3c4f14605ep-10, 0x1.2fa2b1109a065p-11,
-    -0x1.b90aadcfecd6bp-13, 0x1.ac0383d28bd4ap-15};
 
 // e^x / 4 as a pair, for 0 <= x up to a little more than where cosh overflows.
 template <class B>
@@ -55,16 +47,21 @@ typename B::Value cosh(B& b, typename B::Value v) {
   return (2.0 * (h.high + (h.low + 0.0625 / h.high))).value;
 }
 
+// With t = e^(2x) - 1, which has no cancellation.
 template <class B>
 typename B::Value tanh(B& b, typename B::Value v) {
   const Number<B> x{&b, v}, size = absolute(x);
   const bool f32 = x.dtype() == DType::F32;
   const Number<B> twice = at_most(size + size, f32 ? 20 : 42);  // from where it is 1
-  const ExpReduction<B> e = reduce_exp(twice, exp_magic(x, 0), false);
-  const Number<B> large = 1.0 - 2.0 / madd(exp_reduced(e.r), rounded_power(e.rounded), 1.0);
-  const Number<B> z = size * size;
-  const Number<B> p = f32 ? polynomial(z, tanh_p_f32) : polynomial(z, tanh_p_f64);
-  return with_sign_of(choose(size < 0.55, madd(z * p, size, size), large), x).value;
+  const ExpReduction<B> e = reduce_exp(twice, exp_magic(x, 0), !f32);
+  const Number<B> power = rounded_power(e.rounded);
+  const Number<B> rest = f32 ? madd(e.r * e.r, polynomial(e.r, exp_q_f32), e.r) : expm1_reduced(e);
+  const Number<B> t = madd(rest, power, power - 1.0);
+  // t / (d + d_low) is y - y d_low / d. As 1 / d is (1 - y) / 2, a line will do for it; where y is
+  // large the rounding of d does not matter.
+  const Number<B> d = t + 2.0, d_low = t - (d - 2.0), y = t / d;
+  const Number<B> slope = at_most(madd(y, 0.6875, y.same(-0.5)), 0.0);
+  return with_sign_of(madd(y * d_low, slope, y), x).value;
 }
 
 // Above this x^2 is not formed, and log(2x) does for asinh and acosh.

@@ -91,7 +91,7 @@ exp_g = lambda r: (mp.expm1(r) - r) / r**2
 exp_w = lambda r: r**2 / mp.expm1(r)
 exp2_g = lambda r: (mp.mpf(2) ** r - 1) / r
 log_g = lambda f: (mp.log1p(f) - f + f * f / 2) / f**3
-log_w = lambda f: f**3 / mp.log1p(f)
+log_w = lambda f: f**2 + mpf("0.01")
 logs_g = ROOT(lambda s: (2 * mp.atanh(s) / s - 2) / s**2)
 sin_g = ROOT(lambda r: (mp.sin(r) / r - 1) / r**2)
 sin_w = ROOT(lambda r: r**3 / mp.sin(r))
@@ -105,12 +105,10 @@ asin_g = ROOT(lambda r: (mp.asin(r) / r - 1) / r**2)
 asin_w = ROOT(lambda r: r**3 / mp.asin(r))
 sinh_g = ROOT(lambda r: (mp.sinh(r) / r - 1) / r**2)
 sinh_w = ROOT(lambda r: r**3 / mp.sinh(r))
-tanh_g = ROOT(lambda r: (mp.tanh(r) / r - 1) / r**2)
-tanh_w = ROOT(lambda r: r**3 / mp.tanh(r))
 erf_g = ROOT(lambda r: mp.erf(r) / r - 1)
 erf_w = ROOT(lambda r: r / mp.erf(r))
-tail_g = lambda t: mp.log(mp.erfc(t)) / t + 1
-tail_w = lambda t: t * mp.erfc(t) / mp.erf(t)
+tail_g = lambda t: mp.log(mp.erfc(t), 2) / t + 1
+tail_w = lambda t: mp.log(2) * t * mp.erfc(t) / mp.erf(t)
 pow_g = ROOT(lambda s: (2 * mp.atanh(s) / s - 2 - 2 * s**2 / 3) / s**4)
 one = lambda z: mpf(1)
 tiny = mpf(10) ** -12
@@ -122,8 +120,9 @@ FITS = {
     "exp_f64": (exp_g, exp_w, -ln2h, ln2h, 10, 53, 2),
     "exp2_f32": (exp2_g, lambda r: r / mpf(2) ** r, -0.5, 0.5, 5, 24, 3),
     "exp2_f64": (exp2_g, lambda r: r / mpf(2) ** r, -0.5, 0.5, 10, 53, 2),
+    "erf_exp2_f32": (exp2_g, lambda r: r / mpf(2) ** r, -0.501, 0.501, 4, 24, 3),
     "exp2_short": (exp2_g, lambda r: r / mpf(2) ** r, -0.501, 0.501, 6, 53, 0),
-    "log_f32": (log_g, log_w, mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, 7, 24, 4),
+    "log_f32": (log_g, log_w, -0.25, 0.5, 7, 24, 3),
     "log_f64": (logs_g, one, tiny, smax**2, 6, 53, 0),
     "log2_short": (ROOT(lambda s: 2 * mp.atanh(s) / s / mp.log(2)), one, tiny, smax**2, 4, 53, 0),
     "pow_f64": (pow_g, one, tiny, smax**2, 7, 53, 0),
@@ -139,11 +138,9 @@ FITS = {
     "asin_f64": (asin_g, asin_w, tiny, 0.25, 12, 53, 2),
     "sinh_f32": (sinh_g, sinh_w, tiny, 1, 2, 24, 2),
     "sinh_f64": (sinh_g, sinh_w, tiny, 1, 6, 53, 2),
-    "tanh_f32": (tanh_g, tanh_w, tiny, mpf("0.55") ** 2, 3, 24, 2),
-    "tanh_f64": (tanh_g, tanh_w, tiny, mpf("0.55") ** 2, 9, 53, 2),
     "erf_f32": (erf_g, erf_w, tiny, mpf("0.93") ** 2, 5, 24, 3),
     "erf_f64": (erf_g, erf_w, tiny, 1, 11, 53, 2),
-    "erf_tail_f32": (tail_g, tail_w, "0.9277", 4, 6, 24, 3),
+    "erf_tail_f32": (tail_g, tail_w, "0.9277", 4, 5, 24, 3),
     "erfcx_short": (erfcx_q(3), one, -1, (mpf("10.2") - 3) / mpf("13.2"), 10, 53, 0),
     "erfcx_f64": (erfcx_q(mpf("2.5")), one, -1, mpf("25.5") / mpf("30.5"), 24, 53, 0),
 }
