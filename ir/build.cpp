@@ -142,7 +142,8 @@ Value view(const Value& x, const ViewMap& map) {
   return view_of_source(x, extends(x) ? ViewMap::compose(map, x->view()) : map);
 }
 
-Value reshape(const Value& x, std::span<const int64_t> shape) {
+Shape reshaped(DType dtype, const Shape& old, std::span<const int64_t> shape) {
+  const int64_t elements = numel(old);
   Shape result(shape);
   int64_t known = 1, unknown = -1;
   for (size_t d = 0; d < result.size(); ++d) {
@@ -155,25 +156,35 @@ Value reshape(const Value& x, std::span<const int64_t> shape) {
     }
   }
   if (unknown >= 0) {
-    if (known == 0 || x->numel() % known != 0)
-      throw Error(fmt::format("reshape: {} does not fit {}", to_string(shape), type_string(*x)));
-    result[size_t(unknown)] = x->numel() / known;
-  } else if (known != x->numel()) {
+    if (known == 0 || elements % known != 0)
+      throw Error(
+          fmt::format("reshape: {} does not fit {}", to_string(shape), type_string(dtype, old)));
+    result[size_t(unknown)] = elements / known;
+  } else if (known != elements) {
     throw Error(fmt::format("reshape: {} has {} elements, {} has {}", to_string(shape), known,
-                            type_string(*x), x->numel()));
+                            type_string(dtype, old), elements));
   }
+  return result;
+}
+
+Value reshape(const Value& x, std::span<const int64_t> shape) {
+  const Shape result = reshaped(x->dtype, x->shape, shape);
   return result == x->shape ? x : view_of_source(x, map_of(x).reshape(result));
 }
 
-Value permute(const Value& x, std::span<const int64_t> order) {
+Dims permuted(DType dtype, const Shape& old, std::span<const int64_t> order) {
   Dims wrapped, seen;
-  for (int64_t axis : order) wrapped.push_back(wrap_axis("permute", axis, x->shape.size()));
+  for (int64_t axis : order) wrapped.push_back(wrap_axis("permute", axis, old.size()));
   seen = wrapped;
   std::sort(seen.begin(), seen.end());
-  if (seen != iota_dims(x->shape.size()))
+  if (seen != iota_dims(old.size()))
     throw Error(fmt::format("permute: {} is not an order of the axes of {}", to_string(order),
-                            type_string(*x)));
-  return view_of_source(x, map_of(x).permute(wrapped));
+                            type_string(dtype, old)));
+  return wrapped;
+}
+
+Value permute(const Value& x, std::span<const int64_t> order) {
+  return view_of_source(x, map_of(x).permute(permuted(x->dtype, x->shape, order)));
 }
 
 Value transpose(const Value& x, int64_t axis1, int64_t axis2) {
@@ -183,25 +194,30 @@ Value transpose(const Value& x, int64_t axis1, int64_t axis2) {
   return permute(x, order);
 }
 
-Value expand(const Value& x, std::span<const int64_t> shape) {
-  if (std::ranges::equal(x->shape, shape)) return x;
-  const size_t rank = shape.size(), old = x->shape.size();
+Shape aligned_for(DType dtype, const Shape& from, std::span<const int64_t> shape) {
+  const size_t rank = shape.size(), old = from.size();
   Shape aligned(rank, 1);
   bool fits = old <= rank;
   for (size_t d = 0; fits && d < old; ++d) {
-    aligned[rank - old + d] = x->shape[d];
-    fits = x->shape[d] == shape[rank - old + d] || x->shape[d] == 1;
+    aligned[rank - old + d] = from[d];
+    fits = from[d] == shape[rank - old + d] || from[d] == 1;
   }
   if (!fits)
-    throw Error(
-        fmt::format("expand: {} does not broadcast to {}", type_string(*x), to_string(shape)));
+    throw Error(fmt::format("expand: {} does not broadcast to {}", type_string(dtype, from),
+                            to_string(shape)));
   if (!checked_numel(shape))
     throw Error(
         fmt::format("expand: shape {} has more elements than fit in 64 bits", to_string(shape)));
+  return aligned;
+}
+
+Value expand(const Value& x, std::span<const int64_t> shape) {
+  if (std::ranges::equal(x->shape, shape)) return x;
+  const Shape aligned = aligned_for(x->dtype, x->shape, shape);
   if (x->op == Op::Constant) return make(Op::Constant, {}, x->attr, x->dtype, shape);
   if (x->op != Op::View && x->numel() > 0) {  // as below, in one step
     StridedMap map = StridedMap::contiguous(aligned);
-    for (size_t d = 0; d < rank; ++d) {
+    for (size_t d = 0; d < shape.size(); ++d) {
       if (aligned[d] == 1) map.strides[d] = 0;
       map.shape[d] = map.end[d] = shape[d];
     }
@@ -210,11 +226,11 @@ Value expand(const Value& x, std::span<const int64_t> shape) {
   return view_of_source(x, map_of(x).reshape(aligned).expand(shape));
 }
 
-Value slice(const Value& x, int64_t axis, std::optional<int64_t> start, std::optional<int64_t> stop,
-            int64_t step) {
-  axis = wrap_axis("slice", axis, x->shape.size());
+Slice slice_of(const Shape& shape, int64_t axis, std::optional<int64_t> start,
+               std::optional<int64_t> stop, int64_t step) {
+  axis = wrap_axis("slice", axis, shape.size());
   if (step == 0) throw Error("slice: the step is 0");
-  const int64_t n = x->shape[size_t(axis)];
+  const int64_t n = shape[size_t(axis)];
   // Python's slice.indices: omitted bounds, negative ones count from the end, all are clipped.
   const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
   const auto clip = [&](int64_t i) { return std::clamp(i < 0 ? i + n : i, low, high); };
@@ -223,8 +239,13 @@ Value slice(const Value& x, int64_t axis, std::optional<int64_t> start, std::opt
   const int64_t distance = step > 0 ? last - first : first - last;
   const int64_t stride = step > 0 ? step : -std::max(step, -INT64_MAX);  // no axis is longer
   const int64_t count = distance <= 0 ? 0 : (distance - 1) / stride + 1;
-  return view_of_source(x,
-                        map_of(x).slice(axis, count > 0 ? first : 0, count, count > 1 ? step : 1));
+  return {axis, count > 0 ? first : 0, count, count > 1 ? step : 1};
+}
+
+Value slice(const Value& x, int64_t axis, std::optional<int64_t> start, std::optional<int64_t> stop,
+            int64_t step) {
+  const Slice s = slice_of(x->shape, axis, start, stop, step);
+  return view_of_source(x, map_of(x).slice(s.axis, s.first, s.count, s.step));
 }
 
 Value flip(const Value& x, int64_t axis) {

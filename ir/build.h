@@ -54,6 +54,17 @@ Value logical_not(const Value& x);  // x == 0, as bool
 // Views. Views of views compose; a view of a constant is a constant where nothing is masked; an
 // identity view is x.
 Value view(const Value& x, const ViewMap& map);
+// What the arguments of the four functions after these mean for a tensor; the errors are theirs.
+Shape reshaped(DType dtype, const Shape& old, std::span<const int64_t> shape);
+Dims permuted(DType dtype, const Shape& old, std::span<const int64_t> order);
+// The shape with axes of extent 1 in front, before any axis grows.
+Shape aligned_for(DType dtype, const Shape& old, std::span<const int64_t> shape);
+struct Slice {
+  int64_t axis, first, count, step;
+};
+Slice slice_of(const Shape& shape, int64_t axis, std::optional<int64_t> start,
+               std::optional<int64_t> stop, int64_t step);
+
 Value reshape(const Value& x, std::span<const int64_t> shape);  // one extent may be -1
 Value permute(const Value& x, std::span<const int64_t> order);
 Value transpose(const Value& x, int64_t axis1, int64_t axis2);

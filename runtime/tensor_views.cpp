@@ -15,16 +15,17 @@ using runtime::value_of;
 
 namespace {
 
-// The view of x that `change` makes of its map. `checked` is the same as an expression; building it
-// checks the arguments.
-template <class Change>
-Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
+// The view of x that `change`, whose arguments were checked, makes of its map. `expression` gives
+// the same as an expression: what one strided map cannot say is a tensor of its own, as where
+// PyTorch's reshape copies.
+template <class Expression, class Change>
+Tensor view_of(const Tensor& x, Expression expression, Change change) {
   const TensorState& state = *x.state();
-  const ir::ViewMap map = change(state.view());
-  // What one strided map cannot say is a tensor of its own, as where PyTorch's reshape copies.
-  if (!map.single() || map.masked()) return runtime::make_tensor(checked);
-  auto out = std::make_shared<TensorState>(state.cell(), map, state.dtype(),
-                                           state.detached() || !runtime::grad_mode());
+  ir::ViewMap map = change(state.view());
+  if (!map.single() || map.masked()) return runtime::make_tensor(expression());
+  auto out = std::allocate_shared<TensorState>(ir::FreeListAllocator<TensorState>(), state.cell(),
+                                               std::move(map), state.dtype(),
+                                               state.detached() || !runtime::grad_mode());
   if (state.variable())
     out->set_leaf(x.state(), change(ir::ViewMap::identity(state.shape())));
   else if (state.leaf())
@@ -36,15 +37,17 @@ Tensor view_of(const Tensor& x, const ir::Value& checked, Change change) {
 
 Tensor Tensor::reshape(const Shape& shape, SourceLocation where) const {
   return called("reshape", where, [&] {
-    const ir::Value checked = ir::reshape(value_of(*this), shape);
-    return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.reshape(checked->shape); });
+    const Shape result = ir::reshaped(dtype(where), this->shape(where), shape);
+    return view_of(
+        *this, [&] { return ir::reshape(value_of(*this), result); },
+        [&](const ir::ViewMap& m) { return m.reshape(result); });
   });
 }
 
 Tensor Tensor::view(const Shape& shape, SourceLocation where) const {
   return called("view", where, [&] {
-    const ir::Value checked = ir::reshape(value_of(*this), shape);
-    if (!state_->view().reshape(checked->shape).single())
+    const Shape result = ir::reshaped(dtype(where), this->shape(where), shape);
+    if (!state_->view().reshape(result).single())
       throw Error(fmt::format("view: {} with strides {} is no view of shape {}; use reshape()",
                               ir::type_string(dtype(), this->shape()), cermet::to_string(strides()),
                               cermet::to_string(shape)));
@@ -71,10 +74,10 @@ Tensor Tensor::flatten(int64_t start_dim, int64_t end_dim, SourceLocation where)
 
 Tensor Tensor::permute(const Dims& order, SourceLocation where) const {
   return called("permute", where, [&] {
-    const ir::Value checked = ir::permute(value_of(*this), order);
-    Dims wrapped;
-    for (int64_t d : order) wrapped.push_back(ir::wrap_axis("permute", d, order.size()));
-    return view_of(*this, checked, [&](const ir::ViewMap& m) { return m.permute(wrapped); });
+    const Dims wrapped = ir::permuted(dtype(where), shape(where), order);
+    return view_of(
+        *this, [&] { return ir::permute(value_of(*this), wrapped); },
+        [&](const ir::ViewMap& m) { return m.permute(wrapped); });
   });
 }
 
@@ -117,11 +120,10 @@ Tensor Tensor::expand(const Shape& shape, SourceLocation where) const {
     if (std::ranges::any_of(full, [](int64_t extent) { return extent < 0; }))
       throw Error(fmt::format("expand: {} does not broadcast to {}", ir::type_string(dtype(), old),
                               cermet::to_string(shape)));
-    const ir::Value checked = ir::expand(value_of(*this), full);
-    Shape aligned(full.size() - old.size(), 1);
-    for (int64_t extent : old) aligned.push_back(extent);
-    return view_of(*this, checked,
-                   [&](const ir::ViewMap& m) { return m.reshape(aligned).expand(full); });
+    const Shape aligned = ir::aligned_for(dtype(where), old, full);
+    return view_of(
+        *this, [&] { return ir::expand(value_of(*this), full); },
+        [&](const ir::ViewMap& m) { return m.reshape(aligned).expand(full); });
   });
 }
 Tensor Tensor::broadcast_to(const Shape& shape, SourceLocation where) const {
@@ -156,16 +158,10 @@ Tensor Tensor::unsqueeze(int64_t dim, SourceLocation where) const {
 Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<int64_t> stop,
                      int64_t step, SourceLocation where) const {
   return called("slice", where, [&] {
-    const ir::Value checked = ir::slice(value_of(*this), dim, start, stop, step);
-    // The same slice of a line of positions says which elements it takes.
-    const int64_t axis = ir::wrap_axis("slice", dim, shape(where).size());
-    const ir::Value line = ir::slice(ir::iota(shape(where)[size_t(axis)]), 0, start, stop, step);
-    const int64_t count = line->shape[0];
-    const ir::StridedMap taken = line->op == ir::Op::View ? line->view().levels()[0]
-                                                          : ir::StridedMap::contiguous(line->shape);
-    return view_of(*this, checked, [&](const ir::ViewMap& m) {
-      return m.slice(axis, count > 0 ? taken.offset : 0, count, count > 1 ? taken.strides[0] : 1);
-    });
+    const ir::Slice s = ir::slice_of(shape(where), dim, start, stop, step);
+    return view_of(
+        *this, [&] { return ir::slice(value_of(*this), dim, start, stop, step); },
+        [&](const ir::ViewMap& m) { return m.slice(s.axis, s.first, s.count, s.step); });
   });
 }
 
@@ -195,10 +191,12 @@ Tensor Tensor::diagonal(int64_t offset, int64_t dim1, int64_t dim2, SourceLocati
   return called("diagonal", where, [&] {
     const ir::Value checked = ir::diagonal(value_of(*this), offset, dim1, dim2);
     const size_t rank = shape(where).size();
-    return view_of(*this, checked, [&](const ir::ViewMap& m) {
-      return m.diagonal(offset, ir::wrap_axis("diagonal", dim1, rank),
-                        ir::wrap_axis("diagonal", dim2, rank));
-    });
+    return view_of(
+        *this, [&] { return checked; },
+        [&](const ir::ViewMap& m) {
+          return m.diagonal(offset, ir::wrap_axis("diagonal", dim1, rank),
+                            ir::wrap_axis("diagonal", dim2, rank));
+        });
   });
 }
 
@@ -220,9 +218,11 @@ Tensor Tensor::unfold(int64_t dim, int64_t size, int64_t step, SourceLocation wh
       throw Error(fmt::format("unfold: windows of {} elements do not fit an axis of {}", size,
                               this->size(dim, where)));
     const ir::Value checked = ir::unfold(value_of(*this), dim, size, step, 1);
-    return view_of(*this, checked, [&](const ir::ViewMap& m) {
-      return m.unfold(ir::wrap_axis("unfold", dim, m.shape().size()), size, step, 1);
-    });
+    return view_of(
+        *this, [&] { return checked; },
+        [&](const ir::ViewMap& m) {
+          return m.unfold(ir::wrap_axis("unfold", dim, m.shape().size()), size, step, 1);
+        });
   });
 }
 
