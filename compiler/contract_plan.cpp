@@ -111,13 +111,17 @@ OperandSource Planner::columns_source() const {
       (p_.rows.extent <= few_rows || small_columns() ||
        aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
     return OperandSource::Direct;
-  if (p_.columns.axes.size() != 1) return OperandSource::Panels;
   const Expr* load = main_load(kernel_, program_, p_.columns.expr);
-  if (!load) return OperandSource::Panels;
+  if (!load || p_.lanes == 1 || p_.groups.inner.empty()) return OperandSource::Panels;
+  // Columns of several axes are the windows of a convolution, in the gradient of its weights.
   const Strides& strides = load->map->levels()[0].strides;
-  const bool along_k = p_.groups.inner.size() == 1 && strides[size_t(p_.groups.inner[0])] == 1 &&
-                       strides[size_t(p_.columns.axes[0])] != 1;
-  return along_k && p_.lanes > 1 ? OperandSource::Turned : OperandSource::Panels;
+  const bool across =
+      p_.columns.lines || (p_.columns.axes.size() == 1 && strides[size_t(p_.columns.axes[0])] == 1);
+  const int64_t line = kernel_.inner.back();
+  const bool short_lines =
+      p_.groups.inner.size() > 1 && double(line) < least_used * double(round_up(line, p_.lanes));
+  const bool along_k = strides[size_t(p_.groups.inner.back())] == 1;
+  return along_k && !across && !short_lines ? OperandSource::Turned : OperandSource::Panels;
 }
 
 // A block of them stays in the L1 cache, so that it does not matter how they lie.

@@ -21,7 +21,8 @@ namespace cermet::compiler {
 enum class OperandSource : uint8_t {
   Direct,  // read where it lies
   Panels,  // packed as [panel][k][rows or columns side by side]
-  Turned,  // columns only, whose elements follow each other along k: panels, by transposing
+  Turned,  // columns only, whose elements follow each other along the last axis of k: panels, by
+           // transposing
   Lines,   // rows only, whose elements follow each other along k: packed as [row][k]
 };
 

@@ -287,42 +287,61 @@ void ContractLowering::pack_lines(Side& side, const At& at, const Block& block) 
   });
 }
 
-// Panels of columns, each [k][panel], from columns whose elements follow each other: squares of as
-// many columns as there are lanes are transposed in registers. Columns past the edge repeat the
-// last one. Squares past the end of k write zeros, which the next panel overwrites.
+// Panels of columns, each [k][panel], from columns whose elements follow each other along the last
+// inner axis: squares of as many columns as there are lanes are transposed in registers. Columns
+// past the edge repeat the last one. Squares past the end of that axis write zeros, which the next
+// line or panel overwrites.
 void ContractLowering::pack_turned(Side& side, const At& at, const Block& block) {
-  const int64_t axis = p_.groups.inner[0], n = p_.lanes;
+  const std::vector<int64_t>& inner = p_.groups.inner;
+  const int64_t n = p_.lanes;
   const Ref width = b_.index(side.plan.panel), last = b_.sub(side.count, b_.index(1));
+  const auto squares = [&](const std::vector<Scope>& columns, Ref corner, Ref first, Ref count) {
+    b_.for_loop(b_.index(0), count, n, [&](Ref k) {
+      const Ref inside = b_.lt(b_.ramp(k, int(n)), count);
+      std::vector<Ref> x;
+      for (Scope scope : columns) {
+        scope.index[size_t(inner.back())] = b_.add(first, k);
+        scope.mask = inside;
+        x.push_back(b_.splat(w_.evaluate(scope, side.plan.expr), int(n)));
+      }
+      // Each step rotates the bits of (vector, lane) by one.
+      for (int64_t step = 1; step < n; step *= 2) {
+        std::vector<Ref> y;
+        for (size_t i = 0; i < size_t(n) / 2; ++i) {
+          y.push_back(b_.zip_low(x[i], x[i + size_t(n) / 2]));
+          y.push_back(b_.zip_high(x[i], x[i + size_t(n) / 2]));
+        }
+        x = std::move(y);
+      }
+      const Ref start = b_.add(corner, b_.mul(k, width));
+      for (int64_t i = 0; i < n; ++i)
+        b_.store(side.packed, b_.add(start, b_.mul(b_.index(i), width)), x[size_t(i)]);
+    });
+  };
+  // The lines: `k` of the inner axes before `depth`.
+  const auto walk = [&](auto& self, std::vector<Scope>& columns, Ref corner, size_t depth,
+                        Ref k) -> void {
+    const Ref lower = depth == 0 ? block.first : b_.index(0);
+    const Ref count = depth == 0 ? block.count : w_.extent(inner[depth]);
+    if (depth + 1 == inner.size())
+      return squares(columns, b_.add(corner, b_.mul(b_.mul(k, count), width)), lower, count);
+    b_.for_loop(b_.index(0), count, 1, [&](Ref i) {
+      for (Scope& scope : columns) scope.index[size_t(inner[depth])] = b_.add(lower, i);
+      self(self, columns, corner, depth + 1, b_.add(b_.mul(k, count), i));
+    });
+  };
   b_.for_loop(b_.index(0), panels_of(side), 1, [&](Ref q) {
     b_.for_loop(b_.index(0), width, n, [&](Ref v) {
       std::vector<Scope> columns;
       for (int64_t i = 0; i < n; ++i) {
-        columns.push_back(scope_at(at, int(n)));
+        columns.push_back(scope_at(at, 1));
         const Ref j = b_.add(b_.add(b_.mul(q, width), v), b_.index(i));
         set_index(columns.back(), side, b_.min_index(j, last));
+        columns.back().lanes = int(n);
       }
-      w_.set_vector_axis(axis);
-      b_.for_loop(b_.index(0), block.count, n, [&](Ref k) {
-        const Ref inside = b_.lt(b_.ramp(k, int(n)), block.count);
-        std::vector<Ref> x;
-        for (Scope scope : columns) {
-          scope.index[size_t(axis)] = b_.add(block.first, k);
-          scope.mask = inside;
-          x.push_back(b_.splat(w_.evaluate(scope, side.plan.expr), int(n)));
-        }
-        // Each step rotates the bits of (vector, lane) by one.
-        for (int64_t step = 1; step < n; step *= 2) {
-          std::vector<Ref> y;
-          for (size_t i = 0; i < size_t(n) / 2; ++i) {
-            y.push_back(b_.zip_low(x[i], x[i + size_t(n) / 2]));
-            y.push_back(b_.zip_high(x[i], x[i + size_t(n) / 2]));
-          }
-          x = std::move(y);
-        }
-        const Ref start = b_.add(b_.mul(b_.add(b_.mul(q, block.length), k), width), v);
-        for (int64_t i = 0; i < n; ++i)
-          b_.store(side.packed, b_.add(start, b_.mul(b_.index(i), width)), x[size_t(i)]);
-      });
+      w_.set_vector_axis(inner.back());
+      const Ref corner = b_.add(b_.mul(b_.mul(q, block.length), width), v);
+      walk(walk, columns, corner, 0, b_.index(0));
     });
   });
 }

@@ -160,6 +160,15 @@ TEST_CASE("compiled: conv with groups, strides, dilation and padding") {
     }
 }
 
+TEST_CASE("compiled: conv with windows as large as images, as in the gradient of its weights") {
+  for (int64_t size : {13, 14, 16, 30}) {  // of a window: lines of vectors that are nearly full
+    const Value x = parameter(0, DType::F32, {1, 5, 3, size + 2, size + 2}),
+                w = parameter(1, DType::F32, {1, 6, 3, size, size});
+    check_products({conv(x, w, Dims{1, 1}, Dims{1, 1}), conv(x, w, Dims{1, 1}, Dims{1, 1}) * 2.0},
+                   product_tolerance(DType::F32, 3 * size * size));
+  }
+}
+
 TEST_CASE("compiled: conv in one and three dimensions, of views") {
   const Shape shapes[] = {{1, 2, 3, 40}, {1, 4, 3, 5}, {1, 1, 2, 6, 7, 8}, {1, 3, 2, 2, 3, 2}};
   std::vector<Value> p;
