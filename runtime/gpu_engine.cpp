@@ -4,8 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 #include <map>
 
 #include "cermet/error.h"
@@ -99,7 +97,7 @@ compiler::Target target_of(const cuda::Device& device) {
 GpuEngine::GpuEngine(cuda::Device& device, const EngineOptions& options)
     : device_(device),
       target_(target_of(device)),
-      ptx_only_(std::getenv("CERMET_CUDA_PTX") != nullptr),
+      ptx_only_(cuda::switched_on("CERMET_CUDA_PTX")),
       disk_cache_(options.cache_directory, options.cache_bytes),
       recorder_(device.card()),
       slots_(std::make_shared<ReportSlots>(device.card())) {}

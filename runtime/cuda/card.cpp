@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
-#include <cstring>
+#include <string_view>
 
 #include "cermet/error.h"
 
@@ -44,9 +44,16 @@ CardFacts read_facts(const Driver& driver, int device) {
 
 }  // namespace
 
+bool switched_on(const char* variable) {
+  const char* set = std::getenv(variable);
+  const std::string_view value = set ? set : "";
+  if (value != "1" && value != "0" && !value.empty())
+    throw Error(fmt::format("{}: expected 0 or 1, got \"{}\"", variable, value));
+  return value == "1";
+}
+
 CardOptions CardOptions::from_environment() {
-  const char* wait = std::getenv("CERMET_CUDA_SYNC");
-  return {.wait_after_launch = wait && std::strcmp(wait, "1") == 0};
+  return {.wait_after_launch = switched_on("CERMET_CUDA_SYNC")};
 }
 
 int card_count(const Driver& driver) {

@@ -27,6 +27,9 @@ struct CardFacts {
   int64_t grid[3] = {};  // the most blocks along x, y and z
 };
 
+// Whether a variable of the environment is 1. Throws Error unless it is that, 0, empty or not set.
+bool switched_on(const char* variable);
+
 struct CardOptions {
   // Wait after each launch, so that an error names the kernel that made it.
   bool wait_after_launch = false;

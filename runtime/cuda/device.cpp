@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "cermet/error.h"
@@ -14,9 +12,8 @@
 namespace cermet::runtime::cuda {
 
 DeviceOptions DeviceOptions::from_environment() {
-  const char* exact = std::getenv("CERMET_CUDA_EXACT");
   return {.card = CardOptions::from_environment(),
-          .memory = {.exact = exact && std::strcmp(exact, "1") == 0}};
+          .memory = {.exact = switched_on("CERMET_CUDA_EXACT")}};
 }
 
 namespace {

@@ -273,6 +273,9 @@ TEST_CASE("cuda errors: the variables of the environment are read") {
   const auto off = cuda::DeviceOptions::from_environment();
   CHECK_FALSE(off.card.wait_after_launch);
   CHECK_FALSE(off.memory.exact);
+  sync.set("yes");
+  CHECK(message_of<cermet::Error>([] { cuda::DeviceOptions::from_environment(); }) ==
+        "CERMET_CUDA_SYNC: expected 0 or 1, got \"yes\"");
 }
 
 TEST_CASE("cuda errors: any call of the driver may fail, and nothing breaks") {
