@@ -1,13 +1,51 @@
 #include "ir/graph.h"
 
-#include <unordered_set>
+#include <utility>
 
 namespace cermet::ir {
+
+namespace {
+
+// Nodes, in a table of slots with at least as many empty ones: each stage of the compiler orders
+// the graph, and memory for every node alone would be most of that.
+class NodeSet {
+ public:
+  // False if it was there.
+  bool insert(const Node* node) {
+    if (2 * (count_ + 1) > slots_.size()) grow();
+    const Node*& slot = find(node);
+    if (slot) return false;
+    slot = node, ++count_;
+    return true;
+  }
+
+ private:
+  const Node*& find(const Node* node) {
+    // Fibonacci hashing: addresses are multiples of a large power of two.
+    const uint64_t hash = reinterpret_cast<uintptr_t>(node) * 0x9E3779B97F4A7C15ULL;
+    size_t i = size_t(hash >> shift_);
+    while (slots_[i] && slots_[i] != node) i = (i + 1) & (slots_.size() - 1);
+    return slots_[i];
+  }
+  void grow() {
+    const std::vector<const Node*> old =
+        std::exchange(slots_, std::vector<const Node*>(2 * slots_.size()));
+    --shift_;
+    for (const Node* node : old)
+      if (node) find(node) = node;
+  }
+
+  std::vector<const Node*> slots_ = std::vector<const Node*>(64);
+  int shift_ = 64 - 6;  // slots_ has 2^(64 - shift_) elements
+  size_t count_ = 0;
+};
+
+}  // namespace
 
 std::vector<const Node*> topological_order(std::span<const Value> roots,
                                            const std::function<bool(const Node&)>& stop) {
   std::vector<const Node*> order;
-  std::unordered_set<const Node*> seen;
+  NodeSet seen;
   struct Frame {
     const Node* node;
     size_t next;  // the operand to visit next
@@ -15,7 +53,7 @@ std::vector<const Node*> topological_order(std::span<const Value> roots,
   };
   std::vector<Frame> stack;
   const auto enter = [&](const Node* node) {
-    if (node && seen.insert(node).second)
+    if (node && seen.insert(node))
       stack.push_back({node, 0, stop && stop(*node) ? 0 : node->operands.size()});
   };
   for (const Value& root : roots) {
