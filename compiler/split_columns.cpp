@@ -43,7 +43,7 @@ int64_t leading_rows(const Node& node) {
   return axes.size() < node.operands[0]->shape.size() ? rows : 0;
 }
 
-// How many rows a chunk has; 0 if the reduction is not to be divided.
+// Into how many chunks its rows are divided; 0 if they are not.
 int64_t chunk_count(const Node& node) {
   const int64_t rows = leading_rows(node);
   if (rows == 0 || node.numel() == 0) return 0;

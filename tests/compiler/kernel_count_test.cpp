@@ -242,7 +242,7 @@ TEST_CASE("kernel count: large layer norms sum columns while rows are in the cac
   REQUIRE(program.chains.size() == 1);
   CHECK(program.chains[0].count == 2);
   CHECK(program.chains[0].rows == 8);
-  CHECK(program.chains[0].locals.size() == 1);  // the centred rows are not among them
+  CHECK(program.chains[0].locals.size() == 1);  // values of rows
   // The sums of what the chunks gave: those for weight and bias are one launch.
   CHECK(cermet::compiler::compile(graph, cermet::compiler::target("x86-64-v4")).launches.size() ==
         2);
