@@ -116,7 +116,7 @@ endforeach()
 
 # Random graphs, on all dialects of PTX.
 cermet_gpu_run(test_compiled_random "80 lazy" "~[cpu]")
-cermet_gpu_run(test_compiled_random "80 eager" AFTER "80 lazy" "~[cpu]")
+cermet_gpu_run(test_compiled_random "80 random:2" AFTER "80 lazy" "~[cpu]")
 cermet_gpu_run(test_compiled_random "90 lazy" "~[cpu]")
 cermet_gpu_run(test_compiled_random "90 random:3" AFTER "90 lazy" "~[cpu]")
 cermet_gpu_run(test_compiled_random "75 lazy" "*random elementwise graphs*")
@@ -143,9 +143,11 @@ cermet_gpu_run(test_api "90 random:6" AFTER "90 lazy" "[#updates_test]~[cpu]")
 # Programs with streams of their own: as late as may be, where a missing wait shows.
 cermet_gpu_run(test_cuda_api "90,80 lazy" "cuda stream: *")
 
-# Networks, which api/cuda_test.cpp trains on 90 in random order too.
-cermet_gpu_run(test_cuda_api "80 lazy" "cuda: networks*")
-cermet_gpu_run(test_cuda_api "80 eager" AFTER "80 lazy" "cuda: networks*")
+# Networks, by the tests and by the example, which api/cuda_test.cpp runs on 90 in random order too.
+set(networks "cuda: networks*,cuda: the example*")
+cermet_gpu_run(test_cuda_api "80 lazy" "${networks}")
+cermet_gpu_run(test_cuda_api "80 random:5" AFTER "80 lazy" "${networks}")
+cermet_gpu_run(test_cuda_api "90 lazy" "${networks}")
 
 # The benchmark and its script.
 set(name "bench: gpu.sh measures on a fake driver, and says what it cannot have")
