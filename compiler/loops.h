@@ -41,6 +41,10 @@ namespace cermet::compiler::loops {
 // Add .. Select   lane by lane
 //   Div, Rem      integers truncate and require a divisor that is neither 0 nor gives overflow
 //   Fma           one rounding; for targets that have it
+//   Scale         of f32 and f64, as the next two, on CPUs with AVX-512: x * 2^n, n a whole number;
+//                 one rounding
+//   Exponent      floor(log2 |x|), -infinity for 0
+//   Significand   x / 2^k in [3/4, 3/2) for some k; of infinity 1, of negative numbers NaN
 //   Shl, Shr      counts below the width; Shr is arithmetic for signed integers
 //   Lt .. Ne      to Bool; false on NaN, but for Ne
 //   And .. Not    integers and Bool
@@ -101,6 +105,7 @@ namespace cermet::compiler::loops {
   X(Add, add, Pure) X(Sub, sub, Pure) X(Mul, mul, Pure) X(Div, div, Pure) X(Rem, rem, Pure)         \
   X(Neg, neg, Pure) X(Abs, abs, Pure) X(Fma, fma, Pure) X(Sqrt, sqrt, Pure)                         \
   X(Floor, floor, Pure) X(Ceil, ceil, Pure) X(Trunc, trunc, Pure) X(RoundEven, round_even, Pure)    \
+  X(Scale, scale, Pure) X(Exponent, exponent, Pure) X(Significand, significand, Pure)               \
   X(Copysign, copysign, Pure) X(RoundTf32, round_tf32, Pure)                                        \
   X(DivApprox, div_approx, Pure) X(SqrtApprox, sqrt_approx, Pure)                                   \
   X(Exp2Approx, exp2_approx, Pure) X(Log2Approx, log2_approx, Pure)                                 \

@@ -26,6 +26,8 @@ class Builder {
   DType dtype(Ref x) const { return at(x).dtype; }
   int lanes(Ref x) const { return at(x).lanes; }
   bool has_fma() const { return target_.fma; }
+  // AVX-512; GPUs have no such instructions.
+  bool has_exponents() const { return target_.masked_memory && target_.compute == 0; }
   const Target& target() const { return target_; }
 
   // Constants; lanes of `like`, or scalar.
@@ -50,6 +52,9 @@ class Builder {
   Ref neg(Ref x) { return same(Opcode::Neg, {x}); }
   Ref fma(Ref x, Ref y, Ref z) { return same(Opcode::Fma, {x, y, z}); }
   Ref sqrt(Ref x) { return same(Opcode::Sqrt, {x}); }
+  Ref scale(Ref x, Ref n) { return same(Opcode::Scale, {x, n}); }
+  Ref exponent(Ref x) { return same(Opcode::Exponent, {x}); }
+  Ref significand(Ref x) { return same(Opcode::Significand, {x}); }
   Ref abs(Ref x) { return same(Opcode::Abs, {x}); }
   Ref floor(Ref x) { return same(Opcode::Floor, {x}); }
   Ref ceil(Ref x) { return same(Opcode::Ceil, {x}); }

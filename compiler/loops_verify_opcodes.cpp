@@ -44,16 +44,18 @@ std::string_view LoopsVerifier::text(Domain domain) {
 std::span<const LoopsVerifier::Uniform> LoopsVerifier::uniform_opcodes() {
   // Of constants: destructors of static objects may compute, too.
   static constexpr Uniform rows[] = {
-      {Opcode::Add, 2, Domain::Number},     {Opcode::Sub, 2, Domain::Number},
-      {Opcode::Mul, 2, Domain::Number},     {Opcode::Div, 2, Domain::Number},
-      {Opcode::Rem, 2, Domain::Integer},    {Opcode::Neg, 1, Domain::Number},
-      {Opcode::Abs, 1, Domain::Number},     {Opcode::Fma, 3, Domain::Real},
-      {Opcode::Sqrt, 1, Domain::Real},      {Opcode::Floor, 1, Domain::Real},
-      {Opcode::Ceil, 1, Domain::Real},      {Opcode::Trunc, 1, Domain::Real},
-      {Opcode::RoundEven, 1, Domain::Real}, {Opcode::Copysign, 2, Domain::Real},
-      {Opcode::And, 2, Domain::Logic},      {Opcode::Or, 2, Domain::Logic},
-      {Opcode::Xor, 2, Domain::Logic},      {Opcode::Not, 1, Domain::Logic},
-      {Opcode::Shl, 2, Domain::Integer},    {Opcode::Shr, 2, Domain::Integer},
+      {Opcode::Add, 2, Domain::Number},       {Opcode::Sub, 2, Domain::Number},
+      {Opcode::Mul, 2, Domain::Number},       {Opcode::Div, 2, Domain::Number},
+      {Opcode::Rem, 2, Domain::Integer},      {Opcode::Neg, 1, Domain::Number},
+      {Opcode::Abs, 1, Domain::Number},       {Opcode::Fma, 3, Domain::Real},
+      {Opcode::Sqrt, 1, Domain::Real},        {Opcode::Floor, 1, Domain::Real},
+      {Opcode::Ceil, 1, Domain::Real},        {Opcode::Trunc, 1, Domain::Real},
+      {Opcode::Scale, 2, Domain::Real},       {Opcode::Exponent, 1, Domain::Real},
+      {Opcode::Significand, 1, Domain::Real}, {Opcode::RoundEven, 1, Domain::Real},
+      {Opcode::Copysign, 2, Domain::Real},    {Opcode::And, 2, Domain::Logic},
+      {Opcode::Or, 2, Domain::Logic},         {Opcode::Xor, 2, Domain::Logic},
+      {Opcode::Not, 1, Domain::Logic},        {Opcode::Shl, 2, Domain::Integer},
+      {Opcode::Shr, 2, Domain::Integer},
   };
   return rows;
 }

@@ -92,6 +92,9 @@ Number<B> rounded_power(Number<B> rounded) {
 template <class B>
 Number<B> times_power(Number<B> y, Number<B> rounded) {
   const Format& f = format(rounded);
+  if constexpr (requires { y.builder->scale(y.value, y.value); })
+    if (has_exponents(y))
+      return y.with(y.builder->scale(y.value, (rounded - exp_magic_twice(y)).value));
   const Number<B> n = rounded.bitcast(f.bits);
   const Number<B> bits = n << (f.mantissa - 1), both = bits + bits, one = bits & f.exponent;
   return y * one.bitcast(f.type) * (both - one).bitcast(f.type);

@@ -1,8 +1,8 @@
 #pragma once
 // log, log2, log10, log1p.
 //
-// x = 2^k m with m in [sqrt(1/2), sqrt(2)), f = m - 1 (exact), and log(m) = f + y where y takes
-// what is small:
+// x = 2^k m with m in [3/4, 3/2) or, for f64, [sqrt(1/2), sqrt(2)), f = m - 1 (exact), and log(m) =
+// f + y where y takes what is small:
 //   f32: y = f^3 P(f) - f^2 / 2 (the form of Cephes' logf);
 //   f64: y = s (f^2/2 + s^2 R(s^2)) - f^2/2, s = f / (2 + f) (the form of FDLIBM's e_log.c).
 // P and R are from tools/vecmath/remez.py. The sum k ln 2 + f + y is made from the small end, with
@@ -20,10 +20,10 @@
 namespace cermet::compiler::vecmath {
 
 struct LogTable {
-  int64_t root_half;  // the bits of sqrt(1/2)
-  int64_t upper;      // mask of the upper half of the significand
-  int64_t lost_one;   // above 2^this, 1 + x is as good as x to log1p
-  double unit;        // of k as a float
+  int64_t least;     // the bits of the least m
+  int64_t upper;     // mask of the upper half of the significand
+  int64_t lost_one;  // above 2^this, 1 + x is as good as x to log1p
+  double unit;       // of k as a float
   double ln2_high, ln2_low;
   double log2e_high, log2e_low;
   double log10e_high, log10e_low;
@@ -31,18 +31,18 @@ struct LogTable {
   std::span<const double> p;  // f32: P; f64: R
 };
 
-inline constexpr double log_p_f32[] = {0x1.555554p-2,  -0x1.000228p-2, 0x1.99a036p-3,
-                                       -0x1.5470d6p-3, 0x1.22d5dap-3,  -0x1.0db2dep-3,
-                                       0x1.055de4p-3,  -0x1.3692e2p-4};
+inline constexpr double log_p_f32[] = {0x1.555582p-2,  -0x1.000082p-2, 0x1.9975d6p-3,
+                                       -0x1.54e686p-3, 0x1.27c8cap-3,  -0x1.0d4a40p-3,
+                                       0x1.b423aap-4,  -0x1.837e64p-5};
 inline constexpr double log_r_f64[] = {
     0x1.5555555555558p-1, 0x1.9999999995216p-2, 0x1.2492492e053d4p-2, 0x1.c71c62ce9928ap-3,
     0x1.7462ba9c3d365p-3, 0x1.39fdaa7e32c26p-3, 0x1.2b607306234afp-3};
-inline constexpr LogTable log_f32 = {.root_half = 0x3f3504f3,
+inline constexpr LogTable log_f32 = {.least = 0x3f400000,
                                      .upper = -0x1000,
                                      .lost_one = 30,
                                      .unit = 0x1p-23,
-                                     .ln2_high = 0x1.63p-1,
-                                     .ln2_low = -0x1.bd0106p-13,
+                                     .ln2_high = 0x1.62e4p-1,
+                                     .ln2_low = 0x1.7f7d1cp-20,
                                      .log2e_high = 0x1.714p0,
                                      .log2e_low = 0x1.47652cp-12,
                                      .log10e_high = 0x1.bcap-2,
@@ -50,7 +50,7 @@ inline constexpr LogTable log_f32 = {.root_half = 0x3f3504f3,
                                      .log10_2_high = 0x1.344p-2,
                                      .log10_2_low = 0x1.3509f8p-18,
                                      .p = log_p_f32};
-inline constexpr LogTable log_f64 = {.root_half = 0x3fe6a09e667f3bcd,
+inline constexpr LogTable log_f64 = {.least = 0x3fe6a09e667f3bcd,
                                      .upper = -0x100000000,
                                      .lost_one = 60,
                                      .unit = 1,
@@ -79,8 +79,8 @@ LogReduction<B> reduce_log(Number<B> x) {
   const Format& f = format(x);
   const LogTable& table = log_table(x);
   const int64_t significand = (int64_t(1) << f.mantissa) - 1;
-  const Number<B> bits = x.bitcast(f.integer) - table.root_half;
-  const Number<B> m = (bits & significand) + table.root_half;
+  const Number<B> bits = x.bitcast(f.integer) - table.least;
+  const Number<B> m = (bits & significand) + table.least;
   return {m.bitcast(f.type) - 1.0, bits & ~significand};
 }
 
@@ -101,11 +101,11 @@ Number<B> log_rest(Number<B> f) {
   return s * (half_square + z * polynomial(z, table.p)) - half_square;
 }
 
-// k log 2 + f + y; k in units.
+// k log 2 + f + y.
 template <class B>
-Number<B> log_sum(Number<B> f, Number<B> y, Number<B> k) {
+Number<B> log_sum(Number<B> f, Number<B> y, Number<B> k, double unit) {
   const LogTable& table = log_table(f);
-  return madd(k, table.ln2_high * table.unit, f + madd(k, table.ln2_low * table.unit, y));
+  return madd(k, table.ln2_high * unit, f + madd(k, table.ln2_low * unit, y));
 }
 
 // What log, log2 and log10 share: the reduction with denormals, `assemble(f, y, k)`, and the
@@ -145,7 +145,14 @@ Number<B> log_scaled(Number<B> f, Number<B> y, Number<B> k, double c_high, doubl
 
 template <class B>
 typename B::Value log(B& b, typename B::Value x) {
-  return log_of(b, x, [](auto f, auto y, auto k) { return log_sum(f, y, k); });
+  // The special values come out by themselves: the exponent of 0 is -infinity.
+  if constexpr (requires { b.significand(x); })
+    if (b.dtype(x) == DType::F32 && b.has_exponents()) {
+      const Number<B> m{&b, b.significand(x)}, f = m - 1.0;
+      const Number<B> k = m.with(b.exponent(x)) - m.with(b.exponent(m.value));
+      return log_sum(f, log_rest(f), k, 1).value;
+    }
+  return log_of(b, x, [](auto f, auto y, auto k) { return log_sum(f, y, k, log_table(f).unit); });
 }
 template <class B>
 typename B::Value log2(B& b, typename B::Value x) {
@@ -176,7 +183,7 @@ Number<B> log1p_sum(Number<B> x, const Number<B>* x_low, const Number<B>* k0) {
   Number<B> y = log_rest(m), k = exponent_to_float(e.k);
   if (x_low) y = madd(choose(large, 0.0, *x_low * scale), 1.0 - m, y);  // 1 / (1 + m) = 1 - m + ...
   if (k0) k = k + *k0;
-  return choose(x < infinity, log_sum(m, y, k), x);
+  return choose(x < infinity, log_sum(m, y, k, table.unit), x);
 }
 
 template <class B>

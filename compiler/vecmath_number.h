@@ -17,6 +17,9 @@
 //   call_scalar(Helper, mask, V value, std::span<const V> operands)
 //                       the helper (a function of f64, out of line) in the lanes of mask, value
 //                       elsewhere; skipped when no lane of mask is set
+// A builder may also have, where has_exponents() is true (the formulas do without, with the same
+// bits):
+//   scale(x, n) exponent(x) significand(x): see Opcode::Scale and the next two
 // A builder with `static constexpr bool inlines_large_arguments = true` gets what the helpers of
 // sin, cos and tan do as operations, in every lane.
 //
@@ -208,6 +211,14 @@ const Format& format(Number<B> x) {
 }
 inline constexpr double infinity = std::numeric_limits<double>::infinity();
 inline constexpr double quiet_nan = std::numeric_limits<double>::quiet_NaN();
+
+template <class B>
+bool has_exponents(Number<B> x) {
+  if constexpr (requires { x.builder->has_exponents(); })
+    return x.builder->has_exponents();
+  else
+    return false;
+}
 
 // The sign bit alone, as an unsigned integer.
 template <class B>

@@ -1,6 +1,9 @@
 #include "compiler/llvm/emit_elementwise.h"
 
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/IntrinsicsX86.h>
+
+#include <algorithm>
 
 #include "ir/check.h"
 
@@ -58,6 +61,78 @@ llvm::Intrinsic::ID rounding(Opcode op) {
   }
 }
 
+// By opcode and dtype: the instructions of AVX-512 for registers of 16, 32 and 64 bytes.
+struct ExponentIntrinsics {
+  Opcode op;
+  DType dtype;
+  llvm::Intrinsic::ID ids[3];
+};
+#define CERMET_BY_WIDTH(name)                                                                    \
+  {llvm::Intrinsic::x86_avx512_mask_##name##_128, llvm::Intrinsic::x86_avx512_mask_##name##_256, \
+   llvm::Intrinsic::x86_avx512_mask_##name##_512}
+constexpr ExponentIntrinsics exponent_intrinsics[] = {
+    {Opcode::Scale, DType::F32, CERMET_BY_WIDTH(scalef_ps)},
+    {Opcode::Scale, DType::F64, CERMET_BY_WIDTH(scalef_pd)},
+    {Opcode::Exponent, DType::F32, CERMET_BY_WIDTH(getexp_ps)},
+    {Opcode::Exponent, DType::F64, CERMET_BY_WIDTH(getexp_pd)},
+    {Opcode::Significand, DType::F32, CERMET_BY_WIDTH(getmant_ps)},
+    {Opcode::Significand, DType::F64, CERMET_BY_WIDTH(getmant_pd)},
+};
+#undef CERMET_BY_WIDTH
+
+// Scale, Exponent or Significand of whole registers.
+llvm::Value* emit_exponent_register(IRBuilder& b, Opcode op, DType dtype,
+                                    llvm::ArrayRef<llvm::Value*> v) {
+  const int lanes = lanes_of(v[0]);
+  const size_t bytes = size_t(lanes) * size_of(dtype);
+  const size_t width = bytes == 64 ? 2 : bytes == 32 ? 1 : 0;
+  constexpr int from_three_quarters = 3, nan_if_negative = 2 << 2, current_rounding = 4;
+  llvm::SmallVector<llvm::Value*, 6> arguments(v.begin(), v.end());
+  if (op == Opcode::Significand)
+    arguments.push_back(b.getInt32(from_three_quarters | nan_if_negative));
+  arguments.push_back(llvm::Constant::getNullValue(v[0]->getType()));
+  arguments.push_back(llvm::Constant::getAllOnesValue(b.getIntNTy(unsigned(std::max(8, lanes)))));
+  if (width == 2) arguments.push_back(b.getInt32(current_rounding));
+  for (const ExponentIntrinsics& row : exponent_intrinsics)
+    if (row.op == op && row.dtype == dtype) return b.CreateIntrinsic(row.ids[width], {}, arguments);
+  CERMET_CHECK(false, "no instruction for {} of {}", name(op), name(dtype));
+  return nullptr;
+}
+
+// Of any number of lanes: in registers of 64 bytes, or one that is filled up to 16.
+llvm::Value* emit_exponent_op(IRBuilder& b, Opcode op, DType dtype,
+                              llvm::ArrayRef<llvm::Value*> v) {
+  const int lanes = lanes_of(v[0]), size = int(size_of(dtype));
+  const int step = std::clamp(lanes, 16 / size, 64 / size);
+  const auto part = [&](llvm::Value* x, int first) {
+    if (!x->getType()->isVectorTy())
+      return b.CreateInsertElement(
+          llvm::PoisonValue::get(llvm::FixedVectorType::get(x->getType(), unsigned(step))), x,
+          uint64_t(0));
+    llvm::SmallVector<int, 16> which;
+    for (int i = 0; i < step; ++i) which.push_back(first + i < lanes ? first + i : -1);
+    return step == lanes ? x : b.CreateShuffleVector(x, which);
+  };
+  llvm::SmallVector<llvm::Value*, 8> parts;
+  for (int first = 0; first < lanes; first += step) {
+    llvm::SmallVector<llvm::Value*, 2> operands;
+    for (llvm::Value* x : v) operands.push_back(part(x, first));
+    parts.push_back(emit_exponent_register(b, op, dtype, operands));
+  }
+  if (!v[0]->getType()->isVectorTy()) return b.CreateExtractElement(parts[0], uint64_t(0));
+  while (parts.size() > 1) {  // as many as a power of two
+    llvm::SmallVector<int, 64> all;
+    for (int i = 0; i < 2 * lanes_of(parts[0]); ++i) all.push_back(i);
+    for (size_t i = 0; 2 * i < parts.size(); ++i)
+      parts[i] = b.CreateShuffleVector(parts[2 * i], parts[2 * i + 1], all);
+    parts.resize(parts.size() / 2);
+  }
+  if (lanes_of(parts[0]) == lanes) return parts[0];
+  llvm::SmallVector<int, 16> own;
+  for (int i = 0; i < lanes; ++i) own.push_back(i);
+  return b.CreateShuffleVector(parts[0], own);
+}
+
 }  // namespace
 
 llvm::Value* emit_elementwise(IRBuilder& b, Opcode op, DType dtype,
@@ -78,6 +153,9 @@ llvm::Value* emit_elementwise(IRBuilder& b, Opcode op, DType dtype,
     case Opcode::Ceil:
     case Opcode::Trunc:
     case Opcode::RoundEven: return b.CreateUnaryIntrinsic(rounding(op), v[0]);
+    case Opcode::Scale:
+    case Opcode::Exponent:
+    case Opcode::Significand: return emit_exponent_op(b, op, dtype, v);
     case Opcode::Copysign: return b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, v[0], v[1]);
     case Opcode::And: return b.CreateAnd(v[0], v[1]);
     case Opcode::Or: return b.CreateOr(v[0], v[1]);
