@@ -1,5 +1,6 @@
 // Reductions, scans and row programs as compiled code on every target against the interpreter.
 
+#include "compiler/autograd.h"
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/run_compiled.h"
@@ -312,6 +313,35 @@ TEST_CASE("compiled: columns of arrays larger than the caches advance together")
                   where(expand(largest(some, Dims{0}), shape), i, -i)}),
       std::vector{edge_values(DType::F32, shape, 1), numbers_between(DType::I32, shape, -9, 9, 2)},
       {.signed_zeros = false}, targets_with_tiny_caches());
+}
+
+TEST_CASE("compiled: large layer norms and their gradients, the same for any number of threads") {
+  const Shape shapes[] = {{1024, 257}, {516, 600}, {3, 400, 250}};
+  for (const Shape& shape : shapes) {
+    INFO(to_string(shape));
+    const int64_t last = int64_t(shape.size()) - 1, columns = shape.back();
+    const Value x = parameter(0, DType::F32, shape), gamma = parameter(1, DType::F32, {columns}),
+                beta = parameter(2, DType::F32, {columns}), dy = parameter(3, DType::F32, shape);
+    const auto mean = [&](const Value& v) {
+      return reduce(Combine::Sum, v, Dims{last}, true) * (1.0 / double(columns));
+    };
+    const Value centred = x - mean(x);
+    const Value y = centred / sqrt(mean(centred * centred) + 1e-5) * gamma + beta;
+    const std::vector<Value> out = {y}, in = {x, gamma, beta}, cotangent = {dy};
+    std::vector<Value> all = compiler::vjp(out, in, cotangent);
+    all.push_back(y);
+    const Graph graph = graph_over(all);
+    std::vector<HostArray> operands;
+    for (const Value& v : {x, gamma, beta, dy})
+      operands.push_back(numbers_between(DType::F32, v->shape, -2, 3, operands.size()));
+    check_compiled(graph, operands, {.relative = 1e-4, .absolute = 2e-4});
+    for (const std::string& target : target_names()) {
+      if (target == "cuda") continue;
+      const auto one = run_on(target, graph, operands),
+                 three = run_compiled(engine_for(target, 3), graph, operands);
+      for (size_t i = 0; i < one.size(); ++i) CHECK(one[i].bytes == three[i].bytes);
+    }
+  }
 }
 
 TEST_CASE("compiled: reductions over pairs of rows") {
