@@ -1,5 +1,5 @@
 #pragma once
-// Cermet's cases: what a user writes, through the public API, with an explicit realize().
+// Cermet's cases: what a user writes, through the public API, in a function that jit() records.
 
 #include <stdexcept>
 #include <string>
@@ -25,8 +25,7 @@ inline Tensor input(const ct::Shape& shape, uint32_t seed, float scale = 1, floa
   return ct::tensor(values, shape);
 }
 
-// A call drops the results of the last one, or they would be found instead of computed again, and
-// realizes `expressions()`.
+// A call computes `expressions()`; the first one records them.
 template <class Expressions>
 Work work(const Expressions& expressions) {
   struct State {
@@ -34,11 +33,10 @@ Work work(const Expressions& expressions) {
     int64_t calls = 0, launches_before = ct::statistics().launches;
   };
   auto state = std::make_shared<State>();
-  const auto call = [=] {
+  const auto call = [state, step = ct::jit(expressions)] {
     ++state->calls;
     state->results.clear();
-    state->results = expressions();
-    ct::realize(state->results);
+    state->results = step();
   };
   const auto check = [=] {
     if (ct::statistics().launches - state->launches_before < state->calls)

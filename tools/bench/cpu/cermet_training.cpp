@@ -16,25 +16,18 @@ Tensor labels(int64_t count) {
   return ct::tensor(out);
 }
 
-// The loss before the step and the parameters after it.
-List descend(List& parameters, const Tensor& loss) {
+// The loss before the step, which changes the parameters.
+Tensor descend(List& parameters, const Tensor& loss) {
   const List gradients = ct::grad(std::span(&loss, 1), parameters);
   const ct::no_grad guard;
   for (size_t i = 0; i < parameters.size(); ++i) parameters[i].sub_(gradients[i] * rate);
-  List out = parameters;
-  out.push_back(loss);
-  return out;
+  return loss;
 }
 
-// What a step changes is kept by its owner: only the loss is a result.
 template <class Step>
 Work training(const Step& step) {
   auto loss = std::make_shared<Tensor>();
-  const auto call = [=] {
-    const List results = step();
-    ct::realize(results);
-    *loss = results.back();
-  };
+  const auto call = [loss, recorded = ct::jit(step)] { *loss = recorded(); };
   return {call, [=] { return std::abs(double(loss->item<float>())); }};
 }
 
@@ -65,11 +58,9 @@ Work mlp() {
 Work mlp_of_many_sizes() {
   constexpr int64_t least = 64, count = 50;
   const auto parameters = mlp_parameters();
-  const auto step = [parameters](const Tensor& x, const Tensor& classes) {
-    const List results = descend(*parameters, mlp_loss(*parameters, x, classes));
-    ct::realize(results);
-    return results.back();
-  };
+  const auto step = ct::jit([parameters](const Tensor& x, const Tensor& classes) {
+    return descend(*parameters, mlp_loss(*parameters, x, classes));
+  });
   step(input({128, 784}, 1), labels(128));
   step(input({128, 784}, 1), labels(128));
   auto batches = std::make_shared<std::vector<std::pair<Tensor, Tensor>>>();
