@@ -15,7 +15,6 @@
 
 namespace cermet::compiler {
 
-using ir::Combine;
 using ir::Value;
 
 namespace {
