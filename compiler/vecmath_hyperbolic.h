@@ -57,11 +57,12 @@ typename B::Value tanh(B& b, typename B::Value v) {
   const Number<B> power = rounded_power(e.rounded);
   const Number<B> rest = f32 ? madd(e.r * e.r, polynomial(e.r, exp_q_f32), e.r) : expm1_reduced(e);
   const Number<B> t = madd(rest, power, power - 1.0);
-  // t / (d + d_low) is y - y d_low / d. As 1 / d is (1 - y) / 2, a line will do for it; where y is
-  // large the rounding of d does not matter.
+  // t / (d + d_low) is y - (y d - t + y d_low) / d. As 1 / d is (1 - y) / 2, a line will do for it;
+  // where y is large what is rounded off does not matter.
   const Number<B> d = t + 2.0, d_low = t - (d - 2.0), y = t / d;
+  const Number<B> excess = madd(y, d_low, excess_of_quotient(y, t, d));
   const Number<B> slope = at_most(madd(y, 0.6875, y.same(-0.5)), 0.0);
-  return with_sign_of(madd(y * d_low, slope, y), x).value;
+  return with_sign_of(madd(excess, slope, y), x).value;
 }
 
 // Above this x^2 is not formed, and log(2x) does for asinh and acosh.

@@ -269,5 +269,12 @@ Pair<B> two_product(Number<B> a, Number<B> b) {
   const Pair<B> x = split(a), y = split(b);
   return {product, ((x.high * y.high - product) + x.high * y.low + x.low * y.high) + x.low * y.low};
 }
+// q * b - a exactly, for q that is a / b but for its rounding.
+template <class B>
+Number<B> excess_of_quotient(Number<B> q, Number<B> a, Number<B> b) {
+  if (a.builder->has_fma()) return madd(q, b, -a);
+  const Pair<B> product = two_product(q, b);
+  return (product.high - a) + product.low;
+}
 
 }  // namespace cermet::compiler::vecmath
