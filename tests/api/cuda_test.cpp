@@ -254,7 +254,8 @@ TEST_CASE("cuda: networks take the same steps as on the CPU") {
     const auto make = cnn ? examples::make_cnn : examples::make_mlp;
     examples::Network net = make(ct::Key(1)), copy = make(ct::Key(1));
     for (ct::Tensor& p : copy.parameters) p = p.detach().cuda().set_requires_grad();
-    examples::Sgd sgd(0.02), other(0.02);
+    const double rate = cnn ? 0.002 : 0.02;  // a loss that grows would make roundings grow too
+    examples::Sgd sgd(rate), other(rate);
     const std::vector<int64_t> batch{0, 5, 7, 11, 13, 17};
     int64_t launches = 0;
     for (int step = 0; step < 4; ++step) {
