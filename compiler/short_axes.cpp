@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "compiler/chunks.h"
 #include "compiler/fuse_maps.h"
 #include "compiler/row_stages.h"
 #include "ir/build.h"
@@ -52,17 +53,6 @@ class ReductionExpander {
 
  private:
   static int64_t terms(const ir::Node& node) { return numel(inner_extents(node)); }
-
-  static Value combined(ir::Combine combine, const Value& x, const Value& y) {
-    switch (combine) {
-      case ir::Combine::Sum: return x + y;
-      case ir::Combine::Prod: return x * y;
-      case ir::Combine::Max: return ir::maximum(x, y);
-      case ir::Combine::Min:
-      case ir::Combine::Set: break;
-    }
-    return ir::minimum(x, y);
-  }
 
   // Whether what the reduction's operand is computed from is much smaller than its result.
   static bool is_of_smaller(const ir::Node& reduction) {
