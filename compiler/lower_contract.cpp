@@ -11,12 +11,6 @@
 //       added to the result itself if it is nothing but these sums, else to a tile in scratch
 //       after the last block: the row expressions of the kernel, lane by lane along the columns,
 //       while the register tile's numbers are in the L1 cache
-//
-// Columns of a packed panel past the edge are zeros, rows past the edge repeat the last row. Where
-// a group has several axes, their indices are computed once per tile into a table, since taking an
-// index apart costs a division per axis. Where columns have several axes and the last one is long,
-// it is rounded up to whole vectors: then no vector holds the end of one line and the beginning of
-// the next, and images are read and written by vectors instead of lane by lane.
 
 #include "compiler/lower_contract.h"
 
@@ -26,7 +20,7 @@
 
 #include "compiler/contract_plan.h"
 #include "compiler/elementwise.h"
-#include "compiler/lower_scope.h"
+#include "compiler/lower_pack.h"
 #include "ir/check.h"
 
 namespace cermet::compiler {
@@ -46,53 +40,17 @@ class ContractLowering {
         w_(kernel, program, frame),
         b_(w_.builder()),
         p_(plan_contract(kernel, program, target)),
+        operands_(kernel, target, p_, w_),
         contract_(kernel.exprs[size_t(p_.groups.contract)]) {}
   void run();
 
  private:
-  // One side of the product, and what of it the current unit covers.
-  struct Side {
-    const ContractSide& plan;
-    std::string_view name;
-    int32_t packed = -1, table = -1;  // scratch buffers; table only for several axes: [axis][tile]
-    Ref first = {}, count = {};       // of the current tile
-    Ref size = {};                    // extent, as an argument
-    int64_t line_step = 0;            // Lines: from one row to the next
-  };
-  // The block of k that is at work: of the first inner axis, and of all of them together.
-  struct Block {
-    Ref first, count, length;
-    Ref is_first, is_last;  // empty if there is one block only
-  };
-  using At = std::vector<Ref>;
-  Ref integer(const Side& side, std::string_view what, int64_t value) {
-    return w_.integer(fmt::format("{} {}", side.name, what), 0, value);
-  }
-  Ref tile_of(const Side& side) { return integer(side, "tile", side.plan.tile); }
-  Ref panels_of(const Side& side) {
-    return b_.div(b_.add(side.count, b_.index(side.plan.panel - 1)), b_.index(side.plan.panel));
-  }
-  Scope scope_at(const At& at, int lanes) {
-    return {at, lanes, {}, std::vector<Ref>(kernel_.exprs.size())};
-  }
-  // Vectors of a panel: whole ones if they fit, else the largest power of two that divides it.
-  int64_t packed_lanes(const Side& side) const {
-    const int64_t size = side.plan.panel;
-    return size % p_.lanes == 0 ? p_.lanes : size & -size;
-  }
-  // Panels that are packed together, so that a cache line is read once.
-  int64_t panels_at_once(const Side& side) const {
-    return std::max<int64_t>(1, p_.lanes / side.plan.panel);
-  }
+  using Side = OperandTile;
+  using Block = InnerBlock;
+  using At = OperandPacker::Position;
+
   void plan_scratch();
   void emit_unit(Ref unit);
-  void fill_table(Side& side);
-  void set_index(Scope& scope, const Side& side, Ref i);
-  void pack(Side& side, const At& at, const Block& block);
-  void pack_lines(Side& side, const At& at, const Block& block);
-  void pack_turned(Side& side, const At& at, const Block& block);
-  void pack_panels(Side& side, const At& at, const Block& block);
-  void prefetch_lines(const Side& side, const Scope& scope);
   void block(const At& at, const Block& block);
   void register_tile(const At& at, const Block& block, Ref q, Ref p);
   std::vector<Scope> row_scopes(const At& at, Ref p, std::vector<Ref>& numbers);
@@ -112,6 +70,7 @@ class ContractLowering {
   KernelWriter w_;
   loops::Builder& b_;
   const ContractPlan p_;
+  OperandPacker operands_;
   const Expr& contract_;
   Side rows_{p_.rows, "row"}, columns_{p_.columns, "column"};
   int32_t tile_ = -1;  // scratch: [rows][columns] of a tile; of one block: of a register tile
@@ -125,19 +84,13 @@ void ContractLowering::plan_scratch() {
     offset += round_up(elements * int64_t(size_of(dtype)), 64);
     return buffer;
   };
-  const int64_t k = p_.k_block * p_.k_rest;
   int64_t which = 0;
   for (Side* side : {&rows_, &columns_}) {
-    side->size = integer(*side, "size", side->plan.extent);
+    side->size = operands_.integer(*side, "size", side->plan.extent);
     // Not a power of two: rows would lie in the same few sets of the cache.
-    side->line_step = round_up(k, p_.lanes) + p_.lanes;
-    const bool lines = side->plan.source == OperandSource::Lines;
+    side->line_step = round_up(p_.k_block * p_.k_rest, p_.lanes) + p_.lanes;
     if (side->plan.source != OperandSource::Direct)
-      side->packed = take(p_.dtype,
-                          round_up(side->plan.tile, side->plan.panel * panels_at_once(*side)) *
-                                  (lines ? side->line_step : k) +
-                              p_.lanes * p_.columns.panel,
-                          which++);
+      side->packed = take(p_.dtype, operands_.packed_elements(*side), which++);
     if (side->plan.axes.size() > 1)
       side->table = take(DType::I64, side->plan.tile * int64_t(side->plan.axes.size()), which++);
   }
@@ -145,7 +98,7 @@ void ContractLowering::plan_scratch() {
     const bool whole = p_.k_blocks > 1;
     const int64_t width = whole ? p_.columns.tile : p_.columns.panel;
     tile_ = take(p_.dtype, (whole ? p_.rows.tile : p_.rows.panel) * width, which);
-    width_ = whole ? tile_of(columns_) : b_.index(width);
+    width_ = whole ? operands_.tile_of(columns_) : b_.index(width);
   }
   out_.scratch_bytes = offset;
 }
@@ -167,7 +120,7 @@ void ContractLowering::emit_unit(Ref unit) {
   Ref rest = unit;
   for (Side* side : {&columns_, &rows_}) {
     const int64_t count = (side->plan.extent + side->plan.tile - 1) / side->plan.tile;
-    const Ref tile = tile_of(*side), tiles = w_.counted("tiles", side == &rows_, count);
+    const Ref tile = operands_.tile_of(*side), tiles = w_.counted("tiles", side == &rows_, count);
     side->first = b_.mul(b_.rem(rest, tiles), tile);
     side->count = b_.min_index(tile, b_.sub(side->size, side->first));
     rest = b_.div(rest, tiles);
@@ -179,8 +132,8 @@ void ContractLowering::emit_unit(Ref unit) {
     at[d] = i == 0 ? rest : b_.rem(rest, w_.extent(int64_t(d)));
     if (i > 0) rest = b_.div(rest, w_.extent(int64_t(d)));
   }
-  fill_table(rows_);
-  fill_table(columns_);
+  operands_.fill_table(rows_);
+  operands_.fill_table(columns_);
 
   const Ref k_rest = w_.integer("k rest", 0, p_.k_rest);
   const Ref k_extent = p_.groups.inner.empty() ? b_.index(1) : w_.extent(p_.groups.inner[0]);
@@ -195,233 +148,13 @@ void ContractLowering::emit_unit(Ref unit) {
   });
 }
 
-// The index along each axis of a flattened group, for every element of the tile.
-void ContractLowering::fill_table(Side& side) {
-  if (side.table < 0) return;
-  const Ref tile = tile_of(side);
-  const int64_t step = side.plan.lines ? p_.lanes : 1;
-  const std::vector<int64_t>& axes = side.plan.axes;
-  b_.for_loop(b_.index(0), tile, step, [&](Ref i) {
-    // Past the end the last element repeats: what is computed there is never used, but must be a
-    // valid place.
-    Ref rest = b_.min_index(b_.add(side.first, i), b_.sub(side.size, b_.index(step)));
-    for (size_t a = axes.size(); a-- > 0;) {
-      const bool line = side.plan.lines && a + 1 == axes.size();
-      const Ref extent = line ? w_.integer("line", 0, side.plan.line) : w_.extent(axes[a]);
-      const Ref index = a == 0 ? rest : b_.rem(rest, extent);
-      if (a > 0) rest = b_.div(rest, extent);
-      b_.store(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i), index);
-    }
-  });
-}
-
-// Points `scope` at the flattened index first + i of a side, for scope.lanes consecutive ones.
-// Masks those that are not there because a line is rounded up.
-void ContractLowering::set_index(Scope& scope, const Side& side, Ref i) {
-  const std::vector<int64_t>& axes = side.plan.axes;
-  if (side.table >= 0) {
-    const Ref tile = tile_of(side);
-    for (size_t a = 0; a < axes.size(); ++a)
-      scope.index[size_t(axes[a])] =
-          b_.load(side.table, b_.add(b_.mul(tile, b_.index(int64_t(a))), i),
-                  side.plan.lines ? 1 : scope.lanes);
-    w_.set_vector_axis(side.plan.lines ? axes.back() : -1);
-    if (side.plan.lines) {
-      const int64_t last = axes.back();
-      const Ref inside = b_.lt(b_.ramp(scope.index[size_t(last)], scope.lanes), w_.extent(last));
-      scope.mask = w_.both(scope.mask, inside);
-    }
-    return;
-  }
-  if (axes.empty()) return;
-  scope.index[size_t(axes[0])] = b_.add(side.first, i);
-  w_.set_vector_axis(axes[0]);
-}
-
-// Expressions without inner axes below an operand: evaluated once, before the loops over k.
-std::vector<int32_t> invariants_below(const Kernel& kernel, int32_t root) {
-  std::vector<bool> below(kernel.exprs.size(), false);
-  below[size_t(root)] = true;
-  std::vector<int32_t> out;
-  for (int32_t i = root; i >= 0; --i) {
-    if (!below[size_t(i)]) continue;
-    for (int32_t operand : kernel.exprs[size_t(i)].operands) below[size_t(operand)] = true;
-    if (!kernel.exprs[size_t(i)].inner) out.insert(out.begin(), i);
-  }
-  return out;
-}
-
-void ContractLowering::pack(Side& side, const At& at, const Block& block) {
-  switch (side.plan.source) {
-    case OperandSource::Direct: return;
-    case OperandSource::Panels: return pack_panels(side, at, block);
-    case OperandSource::Turned: return pack_turned(side, at, block);
-    case OperandSource::Lines: return pack_lines(side, at, block);
-  }
-}
-
-// Rows one after the other, vectors along k.
-void ContractLowering::pack_lines(Side& side, const At& at, const Block& block) {
-  const int64_t axis = p_.groups.inner[0];
-  const std::vector<int32_t> invariants = invariants_below(kernel_, side.plan.expr);
-  const Ref step = integer(side, "line", side.line_step);
-  b_.for_loop(b_.index(0), side.count, 1, [&](Ref i) {
-    Scope row = scope_at(at, 1);
-    set_index(row, side, i);
-    w_.set_vector_axis(axis);
-    for (int32_t e : invariants) w_.evaluate(row, e);
-    const auto vectors = [&](Ref lower, Ref upper, int lanes, bool masked) {
-      b_.for_loop(lower, upper, lanes, [&](Ref k) {
-        Scope scope = row;
-        scope.lanes = lanes;
-        scope.index[size_t(axis)] = b_.add(block.first, k);
-        if (masked) scope.mask = b_.lt(b_.ramp(k, lanes), block.count);
-        const Ref value = b_.splat(w_.evaluate(scope, side.plan.expr), lanes);
-        b_.store(side.packed, b_.add(b_.mul(i, step), k), value);
-      });
-    };
-    if (target_.masked_memory) return vectors(b_.index(0), block.count, p_.lanes, true);
-    const Ref lanes = b_.index(p_.lanes), whole = b_.mul(b_.div(block.count, lanes), lanes);
-    vectors(b_.index(0), whole, p_.lanes, false);
-    if (p_.lanes > 1) vectors(whole, block.count, 1, false);
-  });
-}
-
-// Panels of columns, each [k][panel], from columns whose elements follow each other along the last
-// inner axis: squares of as many columns as there are lanes are transposed in registers. Columns
-// past the edge repeat the last one. Squares past the end of that axis write zeros, which the next
-// line or panel overwrites.
-void ContractLowering::pack_turned(Side& side, const At& at, const Block& block) {
-  const std::vector<int64_t>& inner = p_.groups.inner;
-  const int64_t n = p_.lanes;
-  const Ref width = b_.index(side.plan.panel), last = b_.sub(side.count, b_.index(1));
-  const auto squares = [&](const std::vector<Scope>& columns, Ref corner, Ref first, Ref count) {
-    b_.for_loop(b_.index(0), count, n, [&](Ref k) {
-      const Ref inside = b_.lt(b_.ramp(k, int(n)), count);
-      std::vector<Ref> x;
-      for (Scope scope : columns) {
-        scope.index[size_t(inner.back())] = b_.add(first, k);
-        scope.mask = inside;
-        x.push_back(b_.splat(w_.evaluate(scope, side.plan.expr), int(n)));
-      }
-      // Each step rotates the bits of (vector, lane) by one.
-      for (int64_t step = 1; step < n; step *= 2) {
-        std::vector<Ref> y;
-        for (size_t i = 0; i < size_t(n) / 2; ++i) {
-          y.push_back(b_.zip_low(x[i], x[i + size_t(n) / 2]));
-          y.push_back(b_.zip_high(x[i], x[i + size_t(n) / 2]));
-        }
-        x = std::move(y);
-      }
-      const Ref start = b_.add(corner, b_.mul(k, width));
-      for (int64_t i = 0; i < n; ++i)
-        b_.store(side.packed, b_.add(start, b_.mul(b_.index(i), width)), x[size_t(i)]);
-    });
-  };
-  // The lines: `k` of the inner axes before `depth`.
-  const auto walk = [&](auto& self, std::vector<Scope>& columns, Ref corner, size_t depth,
-                        Ref k) -> void {
-    const Ref lower = depth == 0 ? block.first : b_.index(0);
-    const Ref count = depth == 0 ? block.count : w_.extent(inner[depth]);
-    if (depth + 1 == inner.size())
-      return squares(columns, b_.add(corner, b_.mul(b_.mul(k, count), width)), lower, count);
-    b_.for_loop(b_.index(0), count, 1, [&](Ref i) {
-      for (Scope& scope : columns) scope.index[size_t(inner[depth])] = b_.add(lower, i);
-      self(self, columns, corner, depth + 1, b_.add(b_.mul(k, count), i));
-    });
-  };
-  b_.for_loop(b_.index(0), panels_of(side), 1, [&](Ref q) {
-    b_.for_loop(b_.index(0), width, n, [&](Ref v) {
-      std::vector<Scope> columns;
-      for (int64_t i = 0; i < n; ++i) {
-        columns.push_back(scope_at(at, 1));
-        const Ref j = b_.add(b_.add(b_.mul(q, width), v), b_.index(i));
-        set_index(columns.back(), side, b_.min_index(j, last));
-        columns.back().lanes = int(n);
-      }
-      w_.set_vector_axis(inner.back());
-      const Ref corner = b_.add(b_.mul(b_.mul(q, block.length), width), v);
-      walk(walk, columns, corner, 0, b_.index(0));
-    });
-  });
-}
-
-// Panels of side.panel rows (or columns), each [k][panel].
-void ContractLowering::pack_panels(Side& side, const At& at, const Block& block) {
-  const Ref panels = panels_of(side);
-  const std::vector<int32_t> invariants = invariants_below(kernel_, side.plan.expr);
-  const int64_t size = side.plan.panel, width = packed_lanes(side);
-  // A vector of each line of k, and where it goes.
-  struct Strip {
-    Scope scope;
-    Ref start;
-  };
-  // Walks k, the part of the first inner axis and the other inner axes in full, and stores one
-  // vector of each strip for each.
-  const auto walk = [&](auto& self, std::vector<Strip>& strips, size_t depth, Ref k) -> void {
-    if (depth == p_.groups.inner.size()) {
-      for (Strip& strip : strips) {
-        prefetch_lines(side, strip.scope);
-        Scope element = strip.scope;
-        Ref value = b_.splat(w_.evaluate(element, side.plan.expr), int(width));
-        if (element.mask)
-          value = b_.select(element.mask, value, b_.constant_bits(p_.dtype, 0, int(width)));
-        b_.store(side.packed, b_.add(strip.start, b_.mul(k, b_.index(size))), value);
-      }
-      return;
-    }
-    const int64_t axis = p_.groups.inner[depth];
-    const Ref lower = depth == 0 ? block.first : b_.index(0);
-    const Ref upper = depth == 0 ? b_.add(block.first, block.count) : w_.extent(axis);
-    b_.for_loop(lower, upper, 1, [&](Ref index) {
-      for (Strip& strip : strips) strip.scope.index[size_t(axis)] = index;
-      const Ref next = depth == 0 ? b_.sub(index, block.first) : b_.add(b_.mul(k, upper), index);
-      self(self, strips, depth + 1, next);
-    });
-  };
-  const auto pack_some = [&](Ref first, int64_t count, bool whole) {
-    std::vector<Strip> strips;
-    for (int64_t v = 0; v < count * size; v += width) {
-      Scope scope = scope_at(at, int(width));
-      const Ref p = b_.add(first, b_.index(v / size));
-      const Ref i = b_.add(b_.mul(p, b_.index(size)), b_.index(v % size));
-      if (!whole) scope.mask = b_.lt(b_.ramp(i, int(width)), side.count);
-      set_index(scope, side, i);
-      for (int32_t e : invariants) w_.evaluate(scope, e);
-      const Ref start = b_.mul(b_.mul(p, block.length), b_.index(size));
-      strips.push_back({std::move(scope), b_.add(start, b_.index(v % size))});
-    }
-    walk(walk, strips, 0, b_.index(0));
-  };
-  // Masks cost nothing where the target has masked memory and positions are never out of range
-  // anyway; elsewhere whole panels have code of their own.
-  if (target_.masked_memory || side.table >= 0) {
-    const int64_t count = panels_at_once(side);
-    return b_.for_loop(b_.index(0), panels, count, [&](Ref p) { pack_some(p, count, false); });
-  }
-  const Ref whole = b_.div(side.count, b_.index(size));
-  b_.for_loop(b_.index(0), whole, 1, [&](Ref p) { pack_some(p, 1, true); });
-  b_.for_loop(whole, panels, 1, [&](Ref p) { pack_some(p, 1, false); });
-}
-
-// Lines of k that follow soon: they are too far apart for a processor to foresee them.
-void ContractLowering::prefetch_lines(const Side& side, const Scope& scope) {
-  constexpr int64_t ahead = 32;
-  const Expr& e = kernel_.exprs[size_t(side.plan.expr)];
-  if (e.kind != Expr::Kind::Load || !e.map->single()) return;
-  Scope later = scope;
-  Ref& k = later.index[size_t(p_.groups.inner.back())];
-  k = b_.add(k, b_.index(ahead));
-  w_.prefetch(later, side.plan.expr);
-}
-
 // While columns are packed, they are read again and again by one panel of rows after the other;
 // columns that are read where they lie pass by once.
 void ContractLowering::block(const At& at, const Block& block) {
-  pack(rows_, at, block);
-  pack(columns_, at, block);
+  operands_.pack(rows_, at, block);
+  operands_.pack(columns_, at, block);
   const bool rows_outside = p_.columns.source != OperandSource::Direct;
-  const Ref rows = panels_of(rows_), columns = panels_of(columns_);
+  const Ref rows = operands_.panels_of(rows_), columns = operands_.panels_of(columns_);
   b_.for_loop(b_.index(0), rows_outside ? rows : columns, 1, [&](Ref outer) {
     b_.for_loop(b_.index(0), rows_outside ? columns : rows, 1, [&](Ref inner) {
       register_tile(at, block, rows_outside ? inner : outer, rows_outside ? outer : inner);
@@ -435,9 +168,9 @@ std::vector<Scope> ContractLowering::row_scopes(const At& at, Ref p, std::vector
   for (int64_t i = 0; i < p_.rows.panel; ++i) {
     const Ref number = b_.add(b_.mul(p, b_.index(p_.rows.panel)), b_.index(i));
     numbers.push_back(b_.min_index(number, last));
-    out.push_back(scope_at(at, 1));
+    out.push_back(operands_.scope_at(at, 1));
     if (p_.rows.source == OperandSource::Direct || p_.plain)
-      set_index(out.back(), rows_, numbers.back());
+      operands_.set_index(out.back(), rows_, numbers.back());
   }
   return out;
 }
@@ -446,9 +179,10 @@ std::vector<Scope> ContractLowering::column_scopes(const At& at, Ref q) {
   std::vector<Scope> out;
   for (int64_t v = 0; v < p_.columns.panel; v += p_.lanes) {
     const Ref j = b_.add(b_.mul(q, b_.index(p_.columns.panel)), b_.index(v));
-    out.push_back(scope_at(at, p_.lanes));
+    out.push_back(operands_.scope_at(at, p_.lanes));
     out.back().mask = b_.lt(b_.ramp(j, p_.lanes), columns_.count);
-    if (p_.columns.source == OperandSource::Direct || p_.plain) set_index(out.back(), columns_, j);
+    if (p_.columns.source == OperandSource::Direct || p_.plain)
+      operands_.set_index(out.back(), columns_, j);
   }
   return out;
 }
@@ -522,7 +256,8 @@ std::vector<Ref> ContractLowering::sums(const Block& block, Ref q, Ref p,
         set_k(scope, index, k);
         x = w_.evaluate(scope, p_.rows.expr);
       } else if (p_.rows.source == OperandSource::Lines) {
-        const Ref line = b_.mul(row_numbers[size_t(i)], integer(rows_, "line", rows_.line_step));
+        const Ref line =
+            b_.mul(row_numbers[size_t(i)], operands_.integer(rows_, "line", rows_.line_step));
         x = b_.load(rows_.packed, b_.add(line, k));
       } else {
         const Ref row =
@@ -616,12 +351,13 @@ void ContractLowering::prefetch_epilogue(const At& at, Ref q, Ref p) {
   const Ref first = b_.mul(p, b_.index(p_.rows.panel));
   const Ref last = b_.sub(rows_.count, b_.index(1));
   b_.for_loop(b_.index(0), b_.index(p_.rows.panel), 1, [&](Ref i) {
-    Scope row = scope_at(at, 1);
-    set_index(row, rows_, b_.min_index(b_.add(first, i), last));
+    Scope row = operands_.scope_at(at, 1);
+    operands_.set_index(row, rows_, b_.min_index(b_.add(first, i), last));
     for (int64_t v = 0; v < p_.columns.panel; v += p_.lanes) {
       Scope scope = row;
       scope.lanes = p_.lanes;
-      set_index(scope, columns_, b_.add(b_.mul(q, b_.index(p_.columns.panel)), b_.index(v)));
+      operands_.set_index(scope, columns_,
+                          b_.add(b_.mul(q, b_.index(p_.columns.panel)), b_.index(v)));
       for (int32_t e : loads) w_.prefetch(scope, e);
       for (const KernelStore& store : kernel_.stores)
         if (store.index < 0) w_.prefetch(scope, store);
@@ -636,14 +372,14 @@ void ContractLowering::epilogue(const At& at, Ref q, Ref p, Ref corner) {
   const Ref height = b_.min_index(b_.index(p_.rows.panel), b_.sub(rows_.count, first_row));
   const Ref width = b_.min_index(b_.index(p_.columns.panel), b_.sub(columns_.count, first_column));
   b_.for_loop(b_.index(0), height, 1, [&](Ref i) {
-    Scope row = scope_at(at, 1);
-    set_index(row, rows_, b_.add(first_row, i));
+    Scope row = operands_.scope_at(at, 1);
+    operands_.set_index(row, rows_, b_.add(first_row, i));
     const auto columns = [&](Ref lower, Ref upper, int lanes, bool masked) {
       b_.for_loop(lower, upper, lanes, [&](Ref j) {
         Scope scope = row;
         scope.lanes = lanes;
         if (masked) scope.mask = b_.lt(b_.ramp(j, lanes), width);
-        set_index(scope, columns_, b_.add(first_column, j));
+        operands_.set_index(scope, columns_, b_.add(first_column, j));
         const Ref sum = b_.load(tile_, b_.add(b_.add(corner, b_.mul(i, width_)), j), lanes);
         scope.values[size_t(p_.groups.contract)] = w_.round(sum, contract_.dtype);
         for (const KernelStore& store : kernel_.stores) w_.store(scope, store);
