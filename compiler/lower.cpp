@@ -1,5 +1,7 @@
 // Which lowering a kernel takes.
 
+#include <functional>
+
 #include "compiler/lower_contract.h"
 #include "compiler/lower_grid.h"
 #include "compiler/lower_rows.h"
@@ -17,34 +19,32 @@ namespace {
 
 struct Lowering {
   std::string_view text;
-  LoweredKernel (*lower)(const Kernel&, const KernelProgram&, const Target&);
+  std::function<LoweredKernel()> lower;
 };
 
-LoweredKernel lower_planned_transpose(const Kernel& kernel, const KernelProgram& program,
-                                      const Target& target) {
-  return lower_transpose(kernel, program, target, *plan_transpose(kernel, program));
-}
-
 Lowering lowering_of(const Kernel& kernel, const KernelProgram& program, const Target& target) {
+  const auto by = [&](std::string_view text, auto lower) {
+    return Lowering{text, [&, lower] { return lower(kernel, program, target); }};
+  };
   const bool gpu = target.compute > 0;
   if (contracts(kernel)) {
-    if (gpu && worth_tiling(kernel)) return {"a product in tiles", lower_tiles};
+    if (gpu && worth_tiling(kernel)) return by("a product in tiles", lower_tiles);
     if (gpu && is_thin(kernel))
-      return {"a thin product, whose large operand is read once", lower_thin};
-    if (!gpu && worth_blocking(kernel)) return {"a product in register tiles", lower_contract};
+      return by("a thin product, whose large operand is read once", lower_thin);
+    if (!gpu && worth_blocking(kernel)) return by("a product in register tiles", lower_contract);
   }
-  if (!gpu) return {"by rows", lower_rows};
-  if (is_sorted_scatter(kernel)) return {"a scatter of sorted updates", lower_scatter};
-  if (plan_transpose(kernel, program))
+  if (!gpu) return by("by rows", lower_rows);
+  if (is_sorted_scatter(kernel)) return by("a scatter of sorted updates", lower_scatter);
+  if (const auto plan = plan_transpose(kernel, program))
     return {"a transpose through shared memory: it reads along one axis and writes along another",
-            lower_planned_transpose};
-  return {"threads take elements in order of memory, or rows together", lower_grid};
+            [&, plan] { return lower_transpose(kernel, program, target, *plan); }};
+  return by("threads take elements in order of memory, or rows together", lower_grid);
 }
 
 }  // namespace
 
 LoweredKernel lower(const Kernel& kernel, const KernelProgram& program, const Target& target) {
-  return lowering_of(kernel, program, target).lower(kernel, program, target);
+  return lowering_of(kernel, program, target).lower();
 }
 
 std::string_view how_lowered(const Kernel& kernel, const KernelProgram& program,

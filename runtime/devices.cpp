@@ -84,9 +84,11 @@ std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements) {
   return there ? there->outcome() : nullptr;
 }
 
-Device device_of(const ir::Node& node) {
-  return node.place <= 0 ? Device() : Device{Device::Kind::Cuda, node.place - 1};
+Device device_at(int place) {
+  return place <= 0 ? Device() : Device{Device::Kind::Cuda, place - 1};
 }
+
+Device device_of(const ir::Node& node) { return device_at(node.place); }
 
 void require_device(const Device& device) {
   if (device.kind == Device::Kind::Cuda) gpu_engine(device.index);

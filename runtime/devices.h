@@ -18,7 +18,8 @@ namespace cermet::runtime {
 
 // Throws what require_device() throws.
 int place_of(const Device& device);
-Device device_of(const ir::Node& node);  // the CPU for what can be computed anywhere
+Device device_at(int place);             // the CPU for what can be computed anywhere
+Device device_of(const ir::Node& node);  // where it is computed
 // Throws Error if there is no such GPU, DeviceError without a driver.
 void require_device(const Device& device);
 

@@ -109,13 +109,10 @@ bool StepRecorder::restore_gradients() {
 void refuse_move_while_recording(const ir::Value& value, const ir::Storage* known, int place) {
   if (!StepRecorder::active()) return;
   if (known && !dynamic_cast<const Placeholder*>(known)) return;
-  const auto name = [](int at) {
-    return at <= 0 ? std::string("cpu") : fmt::format("cuda:{}", at - 1);
-  };
   throw Error(fmt::format(
       "jit: elements of {} are needed on {}, and none move while a step is recorded; move the "
       "tensor before",
-      name(value->place), name(place)));
+      to_string(device_of(*value)), to_string(device_at(place))));
 }
 
 void refuse_while_recording() {

@@ -74,6 +74,10 @@ int usable_cpus() {
   return std::max(1, int(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
+void rethrow(const std::exception_ptr& exception) {
+  if (exception) std::rethrow_exception(exception);
+}
+
 }  // namespace
 
 int ThreadPool::default_threads() {
@@ -155,27 +159,23 @@ void ThreadPool::run_units(int worker) {
                                       std::memory_order_acquire))
       continue;
     const int64_t begin = int64_t(unit) * job.grain;
-    run_range(*job.body, begin, std::min(begin + job.grain, job.tasks), worker);
+    const int64_t end = std::min(begin + job.grain, job.tasks);
+    for (int64_t task = begin; task < end; ++task) exception_.run(*job.body, task, worker);
     if (finished_.fetch_add(1) + 1 == job.units && caller_sleeps_.load()) wake(finished_, 1);
     claim = claim_.load(std::memory_order_acquire);
   }
 }
 
-void ThreadPool::run_range(const Body& body, int64_t begin, int64_t end, int worker) {
-  for (int64_t task = begin; task < end; ++task) {
-    try {
-      body(task, worker);
-    } catch (...) {
-      keep_exception(task);
-    }
+void ThreadPool::FirstException::run(const Body& body, int64_t task, int worker) {
+  try {
+    body(task, worker);
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    if (!exception_ || task < task_) exception_ = std::current_exception(), task_ = task;
   }
 }
 
-void ThreadPool::keep_exception(int64_t task) {
-  std::lock_guard lock(exception_mutex_);
-  if (exception_ && exception_task_ < task) return;
-  exception_ = std::current_exception(), exception_task_ = task;
-}
+std::exception_ptr ThreadPool::FirstException::take() { return std::exchange(exception_, nullptr); }
 
 void ThreadPool::wait_for_units(uint32_t units) {
   if (spin_until(spins_, [&] { return finished_.load(std::memory_order_acquire) == units; }))
@@ -206,24 +206,17 @@ int ThreadPool::threads() const {
 // runs one round after the other is as good.
 void ThreadPool::run_borrowed(const Borrowed& borrowed, int64_t tasks, Body body, int most) {
   std::atomic<int64_t> next = 0, finished = 0;
-  std::mutex mutex;
-  std::exception_ptr first;
-  int64_t first_task = tasks;
+  FirstException exception;
   const std::function<void(int)> work = [&](int worker) {
     for (int64_t task; (task = next.fetch_add(1)) < tasks;) {
-      try {
-        body(task, worker);
-      } catch (...) {
-        std::lock_guard lock(mutex);
-        if (task < first_task) first_task = task, first = std::current_exception();
-      }
+      exception.run(body, task, worker);
       finished.fetch_add(1);
     }
   };
   borrowed.loop(int(std::min<int64_t>({tasks, borrowed.threads, most})), work);
   if (finished.load() != tasks)
     throw Error("set_parallel_for: the loop returned before all of its rounds had");
-  if (first) std::rethrow_exception(first);
+  rethrow(exception.take());
 }
 
 void ThreadPool::parallel_for(int64_t tasks, Body body, int most) {
@@ -232,17 +225,9 @@ void ThreadPool::parallel_for(int64_t tasks, Body body, int most) {
     return run_borrowed(*lent, tasks, body, most);
   if (tasks == 1 || most <= int(workers_.size()) || workers_.empty() ||
       taken_.exchange(true, std::memory_order_acquire)) {
-    // The same rule as below, without shared state: all tasks run, the first exception is rethrown.
-    std::exception_ptr first;
-    for (int64_t task = 0; task < tasks; ++task) {
-      try {
-        body(task, 0);
-      } catch (...) {
-        if (!first) first = std::current_exception();
-      }
-    }
-    if (first) std::rethrow_exception(first);
-    return;
+    FirstException exception;
+    for (int64_t task = 0; task < tasks; ++task) exception.run(body, task, 0);
+    return rethrow(exception.take());
   }
   const int64_t wanted = units_per_thread * (int64_t(workers_.size()) + 1);
   const int64_t grain = tasks / wanted + (tasks % wanted != 0);
@@ -261,9 +246,9 @@ void ThreadPool::parallel_for(int64_t tasks, Body body, int most) {
   wait_for_units(units);
 
   // Written before the last unit was counted as finished.
-  const std::exception_ptr first = std::exchange(exception_, nullptr);
+  const std::exception_ptr first = exception_.take();
   taken_.store(false, std::memory_order_release);
-  if (first) std::rethrow_exception(first);
+  rethrow(first);
 }
 
 }  // namespace cermet::runtime

@@ -64,6 +64,18 @@ class ThreadPool {
     uint32_t units;
   };
 
+  // The exception of the lowest of the tasks that threw.
+  class FirstException {
+   public:
+    void run(const Body& body, int64_t task, int worker);  // keeps what the task throws
+    std::exception_ptr take();                             // null if none threw
+
+   private:
+    std::mutex mutex_;
+    std::exception_ptr exception_;
+    int64_t task_ = 0;
+  };
+
   struct Borrowed {
     Loop loop;
     int threads;
@@ -79,8 +91,6 @@ class ThreadPool {
   static void* enter(void* start);
   void work(int worker);
   void run_units(int worker);
-  void run_range(const Body& body, int64_t begin, int64_t end, int worker);
-  void keep_exception(int64_t task);
   void wait_for_units(uint32_t units);
   void stop();
 
@@ -107,9 +117,7 @@ class ThreadPool {
   std::atomic<int> sleepers_ = 0;
   std::atomic<bool> stopping_ = false;
 
-  std::mutex exception_mutex_;
-  std::exception_ptr exception_;  // of the lowest task that threw
-  int64_t exception_task_ = 0;
+  FirstException exception_;  // of the current job
 };
 
 }  // namespace cermet::runtime
