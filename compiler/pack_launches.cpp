@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "compiler/loops_text.h"
+#include "compiler/loops_key.h"
 
 namespace cermet::compiler {
 namespace {
@@ -34,7 +34,7 @@ class Packer {
  public:
   Packer(const std::vector<Program::Launch>& launches, const std::vector<KernelBuffer>& buffers,
          int64_t most_bytes)
-      : launches_(launches), buffers_(buffers), most_bytes_(most_bytes), texts_(launches.size()) {
+      : launches_(launches), buffers_(buffers), most_bytes_(most_bytes), keys_(launches.size()) {
     for (const Program::Launch& launch : launches) accesses_.push_back(accesses_of(launch));
   }
 
@@ -77,18 +77,18 @@ class Packer {
     if (f.instructions.size() != g.instructions.size() || f.buffers.size() != g.buffers.size() ||
         f.blocks.size() != g.blocks.size() || f.argument_count != g.argument_count)
       return false;
-    return text(a) == text(b);
+    return key(a) == key(b);
   }
 
-  const std::string& text(size_t launch) {
-    if (texts_[launch].empty()) texts_[launch] = loops::print(launches_[launch].kernel.function);
-    return texts_[launch];
+  const std::string& key(size_t launch) {
+    if (keys_[launch].empty()) keys_[launch] = loops::key_of(launches_[launch].kernel.function);
+    return keys_[launch];
   }
 
   const std::vector<Program::Launch>& launches_;
   const std::vector<KernelBuffer>& buffers_;
   const int64_t most_bytes_;
-  std::vector<std::string> texts_;
+  std::vector<std::string> keys_;
   std::vector<Accesses> accesses_;
   std::vector<std::vector<size_t>> packs_;
 };

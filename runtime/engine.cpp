@@ -1,6 +1,7 @@
 #include "runtime/engine.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,7 @@
 #include "compiler/codegen.h"
 #include "compiler/kernel_helpers.h"
 #include "compiler/llvm_module.h"
+#include "compiler/loops_key.h"
 #include "compiler/loops_text.h"
 #include "ir/check.h"
 #include "runtime/host_cpu.h"
@@ -91,17 +93,20 @@ const compiler::Target& Engine::target() {
 // A kernel that is not in memory.
 struct Engine::MissingKernel {
   const compiler::loops::Function* function;
-  std::string key;
-  size_t text_begin;  // of the loop text in the key, which ends with it
-  std::shared_ptr<const Kernel> kernel;
+  std::string key;  // of the function, in memory
+  std::string text = {};
+  std::shared_ptr<const Kernel> kernel = nullptr;
   bool from_disk = false;
   double milliseconds = 0;
 };
 
 // From disk, or by LLVM: as a pure function of the key, so that threads can do it side by side.
 void Engine::load(MissingKernel& missing) {
+  missing.text = compiler::loops::print(*missing.function);
+  const std::string on_disk =
+      fmt::format("{}\n{}\n{}", codegen_version, print_target(target()), missing.text);
   CodeBlob blob;
-  if (const auto cached = disk_cache_.get(bytes_of(missing.key))) {
+  if (const auto cached = disk_cache_.get(bytes_of(on_disk))) {
     try {
       blob = parse_blob(*cached);
       missing.from_disk = true;
@@ -114,7 +119,7 @@ void Engine::load(MissingKernel& missing) {
     blob = relocate_elf(compiler::llvm_backend().to_object(*missing.function, target()));
     missing.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    disk_cache_.put(bytes_of(missing.key), serialize_blob(blob));
+    disk_cache_.put(bytes_of(on_disk), serialize_blob(blob));
   }
   auto kernel = std::make_shared<Kernel>();
   kernel->code = arena_.place(blob);
@@ -135,33 +140,29 @@ std::shared_ptr<const Engine::Kernel> Engine::keep(const MissingKernel& loaded) 
     log_.count(&EngineStats::disk_hits);
   } else {
     CompileRecord record{loaded.function->name, {}, loaded.milliseconds};
-    const std::string_view text = std::string_view(loaded.key).substr(loaded.text_begin);
     if (last_text_.size() >= kernel_limit) last_text_.clear();
     std::string& before = last_text_[loaded.function->name];
-    record.reason = before.empty() ? "new kernel" : first_difference(before, text);
-    before = text;
+    record.reason = before.empty() ? "new kernel" : first_difference(before, loaded.text);
+    before = loaded.text;
     log_.add_compile(std::move(record));
   }
   return at->second;
+}
+
+size_t Engine::KeyHash::operator()(const std::string& key) const {
+  return XXH3_64bits(key.data(), key.size());
 }
 
 std::vector<std::shared_ptr<const Engine::Kernel>> Engine::kernels_for(
     const compiler::Program& program) {
   std::vector<std::shared_ptr<const Kernel>> out(program.launches.size());
   std::vector<MissingKernel> missing;
-  std::unordered_map<std::string, size_t> wanted;   // by key: which of missing
+  KernelMap<size_t> wanted;                         // by key: which of missing
   std::vector<std::pair<size_t, size_t>> launches;  // a launch, and which of missing it is for
-  const std::string prefix = fmt::format("{}\n{}\n", codegen_version, print_target(target()));
-  std::vector<std::string> keys(out.size());
-  threads_.parallel_for(int64_t(out.size()), [&](int64_t i, int) {
-    const compiler::Program::Launch& launch = program.launches[size_t(i)];
-    if (launch.kind == compiler::Kernel::Kind::Fused)
-      keys[size_t(i)] = prefix + compiler::loops::print(launch.kernel.function);
-  });
   for (size_t i = 0; i < out.size(); ++i) {
     if (program.launches[i].kind != compiler::Kernel::Kind::Fused) continue;
     const compiler::loops::Function& function = program.launches[i].kernel.function;
-    std::string& key = keys[i];
+    std::string key = compiler::loops::key_of(function);
     {
       std::lock_guard lock(mutex_);
       if (const auto at = kernels_.find(key); at != kernels_.end()) out[i] = at->second;
@@ -169,7 +170,7 @@ std::vector<std::shared_ptr<const Engine::Kernel>> Engine::kernels_for(
     const auto [at, fresh] =
         out[i] ? std::pair(wanted.end(), false) : wanted.emplace(key, missing.size());
     if (!fresh) log_.count(&EngineStats::kernel_hits);
-    if (fresh) missing.push_back({&function, std::move(key), prefix.size(), nullptr});
+    if (fresh) missing.push_back({&function, std::move(key)});
     if (!out[i]) launches.emplace_back(i, at->second);
   }
   threads_.parallel_for(int64_t(missing.size()), [&](int64_t i, int) { load(missing[size_t(i)]); });
@@ -197,6 +198,8 @@ std::shared_ptr<const Engine::Plan> Engine::make_plan(const Request& request) {
     threads_.parallel_for(count, [&](int64_t i, int) { body(i); });
   });
   plan->kernels = kernels_for(plan->program);
+  // Plans of many sizes share their kernels: what these were made from is not kept for each.
+  for (compiler::Program::Launch& launch : plan->program.launches) launch.kernel.function = {};
   std::lock_guard lock(mutex_);
   signature_words_ += request.signature.words.size();
   if (plans_.size() >= plan_limit || signature_words_ > signature_limit) {

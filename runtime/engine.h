@@ -4,8 +4,8 @@
 //   1. request   the pending part of the graph in canonical form (runtime/signature.h)
 //   2. plan      looked up by signature; else compiled: simplify, fuse, lower, plan memory
 //   (compiler/program.h)
-//   3. kernels   each looked up by its loop text + target in memory, then on disk, else compiled by
-//   LLVM and put on both
+//   3. kernels   each looked up by its loops in memory, by their text + target on disk, else
+//   compiled by LLVM and put on both
 //   4. run       one arena for temporaries, buffers for results, launches in order, their ranges
 //   shared out to the threads
 //
@@ -75,6 +75,11 @@ class Engine {
   // By launch; null for Sort. Those that are missing are loaded side by side.
   std::vector<std::shared_ptr<const Kernel>> kernels_for(const compiler::Program& program);
   struct MissingKernel;
+  struct KeyHash {  // of keys of compiler/loops_key.h
+    size_t operator()(const std::string& key) const;
+  };
+  template <class T>
+  using KernelMap = std::unordered_map<std::string, T, KeyHash>;
   void load(MissingKernel& missing);
   std::shared_ptr<const Kernel> keep(const MissingKernel& loaded);
   void launch(const Plan& plan, size_t index, std::span<void* const> memory);
@@ -91,7 +96,7 @@ class Engine {
   std::unique_ptr<compiler::Target> target_;
   std::unordered_map<Signature, std::shared_ptr<const Plan>, SignatureHash> plans_;
   size_t signature_words_ = 0;  // of the keys of plans_, about
-  std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
+  KernelMap<std::shared_ptr<const Kernel>> kernels_;
   std::unordered_map<std::string, std::string>
       last_text_;  // by kernel name: for the reason of a compile
 };

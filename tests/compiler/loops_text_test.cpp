@@ -5,6 +5,7 @@
 
 #include "cermet/error.h"
 #include "compiler/loops_builder.h"
+#include "compiler/loops_key.h"
 #include "compiler/loops_verify.h"
 #include "support/catch.h"
 #include "support/message.h"
@@ -219,4 +220,38 @@ kernel arguments=1 {
   }
   for (size_t end = 0; end < text.size() - 2; ++end)
     CHECK_THROWS_AS(parse(text.substr(0, end)), cermet::Error);
+}
+
+TEST_CASE("loops key: two functions have one key where they have one text") {
+  using cermet::compiler::loops::key_of;
+  const std::string text = everything;
+  Function same = parse(text);
+  same.name = "another";
+  const std::string key = key_of(same);
+  CHECK(key == key_of(parse(print(same))));
+  constexpr std::pair<std::string_view, std::string_view> changes[] = {
+      {"arguments=2", "arguments=3"},
+      {"f32 argument 0", "f64 argument 0"},
+      {"f16 argument 1 written", "f16 argument 1"},
+      {"written shared", "written"},
+      {"shared streamed", "shared"},
+      {"f16 argument 1", "f16 argument 0"},
+      {"scratch %1", "scratch %0"},
+      {"local 16", "local 17"},
+      {"const i64 0", "const i64 1"},
+      {"arg i64 1", "arg i64 0"},
+      {"f32x8 -0.1", "f32x8 0.1"},
+      {"begin i64", "end i64"},
+      {"%2, %3, %7, %0 step=8", "%2, %3, %7, %0 step=16"},
+      {"%0, %1 step=1", "%1, %0 step=1"},
+      {"report i64x8 3", "report i64x8 4"},
+      {"store i64 b3 %21, %21", "store i64 b3 %21, %20"},
+      {"yield %22, %23", "yield %23, %22"},
+  };
+  for (const auto& [before, after] : changes) {
+    std::string changed = text;
+    changed.replace(changed.find(before), before.size(), after);
+    CAPTURE(before, after);
+    CHECK(key != key_of(parse(changed)));
+  }
 }
