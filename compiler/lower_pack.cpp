@@ -17,6 +17,8 @@ namespace {
 
 using loops::Ref;
 
+constexpr int64_t lines_ahead = 32;  // of k, when panels are packed line by line
+
 int64_t round_up(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
 // Expressions without inner axes below an operand: evaluated once, before the loops over k.
@@ -139,62 +141,87 @@ void OperandPacker::pack_lines(OperandTile& side, const Position& at, const Inne
 }
 
 // Panels of columns, each [k][panel], from columns whose elements follow each other along the last
-// inner axis: squares of as many columns as there are lanes are transposed in registers. Columns
-// past the edge repeat the last one. Squares past the end of that axis write zeros, which the next
-// line or panel overwrites.
+// inner axis: squares of as many columns as there are lanes are transposed. Columns past the edge
+// repeat the last one. Squares past the end of that axis write zeros, which the next line or panel
+// overwrites.
 void OperandPacker::pack_turned(OperandTile& side, const Position& at, const InnerBlock& block) {
   const std::vector<int64_t>& inner = p_.groups.inner;
   const int64_t n = p_.lanes;
   const Ref width = b_.index(side.plan.panel), last = b_.sub(side.count, b_.index(1));
-  const auto squares = [&](const std::vector<Scope>& columns, Ref corner, Ref first, Ref count) {
+  const int32_t square = w_.local_buffer(p_.dtype, n * n);
+  const auto squares = [&](const Position& line, Ref column, Ref corner, Ref first, Ref count) {
     b_.for_loop(b_.index(0), count, n, [&](Ref k) {
       const Ref inside = b_.lt(b_.ramp(k, int(n)), count);
-      std::vector<Ref> x;
-      for (Scope scope : columns) {
+      const auto source = [&](Ref i) {
+        Scope scope = scope_at(line, 1);
+        set_index(scope, side, b_.min_index(b_.add(column, i), last));
         scope.index[size_t(inner.back())] = b_.add(first, k);
-        scope.mask = inside;
-        x.push_back(b_.splat(w_.evaluate(scope, side.plan.expr), int(n)));
-      }
-      // Each step rotates the bits of (vector, lane) by one.
-      for (int64_t step = 1; step < n; step *= 2) {
-        std::vector<Ref> y;
-        for (size_t i = 0; i < size_t(n) / 2; ++i) {
-          y.push_back(b_.zip_low(x[i], x[i + size_t(n) / 2]));
-          y.push_back(b_.zip_high(x[i], x[i + size_t(n) / 2]));
-        }
-        x = std::move(y);
-      }
-      const Ref start = b_.add(corner, b_.mul(k, width));
-      for (int64_t i = 0; i < n; ++i)
-        b_.store(side.packed, b_.add(start, b_.mul(b_.index(i), width)), x[size_t(i)]);
+        scope.lanes = int(n), scope.mask = inside;
+        w_.set_vector_axis(inner.back());
+        // The next square of columns, if they lie side by side.
+        if (side.table < 0 && !side.plan.axes.empty()) prefetch(side, scope, side.plan.axes[0], n);
+        return b_.splat(w_.evaluate(scope, side.plan.expr), int(n));
+      };
+      turn_square(square, source, side.packed, b_.add(corner, b_.mul(k, width)), width);
     });
   };
   // The lines: `k` of the inner axes before `depth`.
-  const auto walk = [&](auto& self, std::vector<Scope>& columns, Ref corner, size_t depth,
+  const auto walk = [&](auto& self, const Position& line, Ref column, Ref corner, size_t depth,
                         Ref k) -> void {
     const Ref lower = depth == 0 ? block.first : b_.index(0);
     const Ref count = depth == 0 ? block.count : w_.extent(inner[depth]);
     if (depth + 1 == inner.size())
-      return squares(columns, b_.add(corner, b_.mul(b_.mul(k, count), width)), lower, count);
+      return squares(line, column, b_.add(corner, b_.mul(b_.mul(k, count), width)), lower, count);
     b_.for_loop(b_.index(0), count, 1, [&](Ref i) {
-      for (Scope& scope : columns) scope.index[size_t(inner[depth])] = b_.add(lower, i);
-      self(self, columns, corner, depth + 1, b_.add(b_.mul(k, count), i));
+      Position next = line;
+      next[size_t(inner[depth])] = b_.add(lower, i);
+      self(self, next, column, corner, depth + 1, b_.add(b_.mul(k, count), i));
     });
   };
   b_.for_loop(b_.index(0), panels_of(side), 1, [&](Ref q) {
     b_.for_loop(b_.index(0), width, n, [&](Ref v) {
-      std::vector<Scope> columns;
-      for (int64_t i = 0; i < n; ++i) {
-        columns.push_back(scope_at(at, 1));
-        const Ref j = b_.add(b_.add(b_.mul(q, width), v), b_.index(i));
-        set_index(columns.back(), side, b_.min_index(j, last));
-        columns.back().lanes = int(n);
-      }
-      w_.set_vector_axis(inner.back());
       const Ref corner = b_.add(b_.mul(b_.mul(q, block.length), width), v);
-      walk(walk, columns, corner, 0, b_.index(0));
+      walk(walk, at, b_.add(b_.mul(q, width), v), corner, 0, b_.index(0));
     });
   });
+}
+
+// Transposes as many vectors as there are lanes, source(i), into lines of `to`. Taking vector i and
+// vector i + lanes / 2 apart and together rotates the bits of (vector, lane) by one; as many
+// rotations as a vector's number has bits exchange the two. A round does two of them with four
+// vectors at a time, in a loop: all of them at once in registers are no faster, and the many
+// shuffles take LLVM three times as long to compile.
+void OperandPacker::turn_square(int32_t square, const std::function<Ref(Ref i)>& source, int32_t to,
+                                Ref start, Ref step) {
+  const int64_t n = p_.lanes;
+  int64_t left = n;  // 2 to the power of the rotations that are still to be done
+  for (bool first = true; left > 1; first = false) {
+    const int64_t together = std::min<int64_t>(left, 4);
+    left /= together;
+    b_.for_loop(b_.index(0), b_.index(n / together), 1, [&](Ref i) {
+      std::vector<Ref> x;
+      for (int64_t j = 0; j < together; ++j) {
+        const Ref vector = b_.add(i, b_.index(j * (n / together)));
+        x.push_back(first ? source(vector) : b_.load(square, b_.mul(vector, b_.index(n)), int(n)));
+      }
+      for (int64_t rotations = 1; rotations < together; rotations *= 2) {
+        std::vector<Ref> y;
+        for (size_t j = 0; j < size_t(together) / 2; ++j) {
+          y.push_back(b_.zip_low(x[j], x[j + size_t(together) / 2]));
+          y.push_back(b_.zip_high(x[j], x[j + size_t(together) / 2]));
+        }
+        x = std::move(y);
+      }
+      const Ref line = b_.mul(i, b_.index(together));
+      for (int64_t j = 0; j < together; ++j) {
+        const Ref vector = b_.add(line, b_.index(j));
+        if (left > 1)
+          b_.store(square, b_.mul(vector, b_.index(n)), x[size_t(j)]);
+        else
+          b_.store(to, b_.add(start, b_.mul(vector, step)), x[size_t(j)]);
+      }
+    });
+  }
 }
 
 // Panels of side.panel rows (or columns), each [k][panel].
@@ -212,7 +239,8 @@ void OperandPacker::pack_panels(OperandTile& side, const Position& at, const Inn
   const auto walk = [&](auto& self, std::vector<Strip>& strips, size_t depth, Ref k) -> void {
     if (depth == p_.groups.inner.size()) {
       for (Strip& strip : strips) {
-        prefetch_lines(side, strip.scope);
+        if (!p_.groups.inner.empty())
+          prefetch(side, strip.scope, p_.groups.inner.back(), lines_ahead);
         Scope element = strip.scope;
         Ref value = b_.splat(w_.evaluate(element, side.plan.expr), int(width));
         if (element.mask)
@@ -255,14 +283,15 @@ void OperandPacker::pack_panels(OperandTile& side, const Position& at, const Inn
   b_.for_loop(whole, panels, 1, [&](Ref p) { pack_some(p, 1, false); });
 }
 
-// Lines of k that follow soon: they are too far apart for a processor to foresee them.
-void OperandPacker::prefetch_lines(const OperandTile& side, const Scope& scope) {
-  constexpr int64_t ahead = 32;
+// What lies `ahead` elements further along an axis: too far apart for a processor to foresee it, or
+// one walk among too many.
+void OperandPacker::prefetch(const OperandTile& side, const Scope& scope, int64_t axis,
+                             int64_t ahead) {
   const Expr& e = kernel_.exprs[size_t(side.plan.expr)];
   if (e.kind != Expr::Kind::Load || !e.map->single()) return;
   Scope later = scope;
-  Ref& k = later.index[size_t(p_.groups.inner.back())];
-  k = b_.add(k, b_.index(ahead));
+  Ref& index = later.index[size_t(axis)];
+  index = b_.add(index, b_.index(ahead));
   w_.prefetch(later, side.plan.expr);
 }
 

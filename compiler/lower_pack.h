@@ -2,6 +2,7 @@
 // The operands of a contraction while it is lowered (lower_contract.cpp): which part of each the
 // current unit covers, where its elements lie, and packing them into scratch memory.
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -59,8 +60,10 @@ class OperandPacker {
   int64_t panels_at_once(const OperandTile& side) const;
   void pack_lines(OperandTile& side, const Position& at, const InnerBlock& block);
   void pack_turned(OperandTile& side, const Position& at, const InnerBlock& block);
+  void turn_square(int32_t square, const std::function<Ref(Ref i)>& source, int32_t to, Ref start,
+                   Ref step);
   void pack_panels(OperandTile& side, const Position& at, const InnerBlock& block);
-  void prefetch_lines(const OperandTile& side, const Scope& scope);
+  void prefetch(const OperandTile& side, const Scope& scope, int64_t axis, int64_t ahead);
 
   const Kernel& kernel_;
   const Target& target_;

@@ -74,6 +74,14 @@ int32_t KernelWriter::scratch_buffer(DType dtype, Ref byte_offset) {
   return b_.add_buffer(scratch);
 }
 
+int32_t KernelWriter::local_buffer(DType dtype, int64_t elements) {
+  loops::Buffer local;
+  local.kind = loops::Buffer::Kind::Local;
+  local.dtype = dtype;
+  local.elements = elements;
+  return b_.add_buffer(local);
+}
+
 Ref KernelWriter::both(Ref mask1, Ref mask2) {
   if (!mask1) return mask2;
   return mask2 ? b_.and_(mask1, mask2) : mask1;

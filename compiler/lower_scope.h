@@ -106,6 +106,7 @@ class KernelWriter {
   // The kernel's argument for a buffer of the program.
   int32_t buffer(int32_t program_buffer);
   int32_t scratch_buffer(DType dtype, loops::Ref byte_offset);
+  int32_t local_buffer(DType dtype, int64_t elements);
 
   // value as it is after a round trip through dtype, in held(dtype).
   loops::Ref round(loops::Ref value, DType dtype);

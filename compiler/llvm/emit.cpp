@@ -5,6 +5,7 @@
 #include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/IR/MDBuilder.h>
+#include <llvm/Transforms/Utils/Local.h>
 
 #include <algorithm>
 
@@ -49,6 +50,14 @@ void Emitter::run() {
   // Pointers and stack space were added to the entry as they were met.
   builder_.SetInsertPoint(entry_);
   builder_.CreateBr(body);
+  drop_unused();
+}
+
+// Ramps whose comparison became a mask without them, positions that became addresses.
+void Emitter::drop_unused() {
+  for (llvm::BasicBlock& block : llvm::reverse(*kernel_))
+    for (llvm::Instruction& i : llvm::make_early_inc_range(llvm::reverse(block)))
+      if (llvm::isInstructionTriviallyDead(&i)) i.eraseFromParent();
 }
 
 void Emitter::declare() {
@@ -236,9 +245,10 @@ llvm::Value* Emitter::emit_tail_mask(const Instruction& i) {
   if (splat.op == Opcode::Splat) bound = operand(splat, 0);
   if (splat.op == Opcode::Constant) bound = builder_.getInt64(uint64_t(splat.imm));
   if (!bound) return nullptr;
-  llvm::Value* rest =
-      builder_.CreateBinaryIntrinsic(llvm::Intrinsic::ssub_sat, bound, operand(ramp, 0));
-  rest = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, rest, builder_.getInt64(0));
+  // Both are positions, far from the ends of 64 bits.
+  llvm::Value* start =
+      builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, operand(ramp, 0), bound);
+  llvm::Value* rest = builder_.CreateSub(bound, start);
   rest = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, rest, builder_.getInt64(i.lanes));
   const int least_bits = i.lanes >= 128 ? 16 : 8;  // signed, the number of lanes included
   const int bits = std::clamp(target_.vector_bytes * 8 / i.lanes, least_bits, 64);

@@ -39,6 +39,7 @@ class Emitter {
   }
 
   void declare();
+  void drop_unused();
   void emit_block(int32_t block);
   void emit_structure(loops::Ref ref);
   void emit_for(loops::Ref ref);
