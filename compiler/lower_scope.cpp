@@ -43,9 +43,15 @@ Ref FunctionFrame::integer(std::string_view role, int64_t which, int64_t value) 
 }
 
 Ref FunctionFrame::counted(std::string_view role, int64_t which, int64_t value) {
-  const std::string key = fmt::format("{}{} {} {}", kernel, role, which, value);
-  auto [at, fresh] = arguments.emplace(key, int32_t(out.integers.size()));
-  if (fresh) out.integers.push_back(value);
+  // Asked for at each access of each register tile: no text is formatted.
+  argument_key.assign(kernel).append(role);
+  for (int64_t number : {which, value})
+    argument_key.append(reinterpret_cast<const char*>(&number), sizeof(number));
+  auto at = arguments.find(argument_key);
+  if (at == arguments.end()) {
+    at = arguments.emplace(argument_key, int32_t(out.integers.size())).first;
+    out.integers.push_back(value);
+  }
   return builder.argument(at->second);
 }
 
@@ -110,6 +116,7 @@ void KernelWriter::store_held(int32_t buffer, DType dtype, Ref position, Ref val
 KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, std::string_view role,
                                         int64_t which) {
   Place out{{}, 0, {}, {}};
+  std::string name;
   bool aligned = true;  // positions of whole vectors are multiples of the lanes
   std::vector<Ref> at = scope.index;
   at.resize(map.shape().size());
@@ -119,9 +126,10 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
       // Strides of one axis with one value are one argument for all reads: that makes their
       // positions common.
       const bool shared = what == "stride" && level == 0;
-      return integer(
-          shared ? fmt::format("stride {}", d) : fmt::format("{} {} {} {}", role, what, level, d),
-          shared ? 0 : which, value);
+      if (value == 0 || value == 1) return b_.index(value);
+      if (shared) return integer("stride", int64_t(d), value);
+      name.assign(role).append(" ").append(what);
+      return integer(name, which << 32 | int64_t(level) << 16 | int64_t(d), value);
     };
     // The axis that lanes run along, one element apart: the vector axis of the space, or the only
     // axis of a deeper level, whose index is the position so far.

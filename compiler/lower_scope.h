@@ -15,6 +15,8 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string>
+#include <unordered_map>
 
 #include "compiler/loops_builder.h"
 #include "compiler/program.h"
@@ -49,7 +51,9 @@ struct FunctionFrame {
   loops::Ref begin, end;  // units of the present kernel; absent: those of the function
   loops::Ref scratch;     // where the present kernel's scratch memory begins, in bytes; absent: 0
   std::string kernel;     // tells the roles of its integers from those of other kernels
-  std::map<std::string, int32_t, std::less<>> arguments;
+  // By kernel, role, which and value: which argument of the function.
+  std::unordered_map<std::string, int32_t> arguments;
+  std::string argument_key;            // the last one that was asked for
   std::map<int32_t, int32_t> buffers;  // of the program: of the function
 };
 
