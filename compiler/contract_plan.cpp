@@ -11,10 +11,9 @@ namespace {
 constexpr double least_used = 0.75;  // of the lanes of a line
 // A block of k: a panel of rows and the results of a register tile share the L1 cache.
 constexpr int64_t most_block = 512;
-// Vectors that lie across cache lines are read where they lie if no more rows than these use them;
-// those that do not are packed if at least so many do: the panels of columns of a block are often
-// too far apart to share a cache.
-constexpr int64_t few_rows = 64, many_rows = 256;
+// Columns are packed if at least so many rows use them: the panels of columns of a block are often
+// too far apart to share a cache, and vectors may lie across cache lines.
+constexpr int64_t many_rows = 256;
 // Columns that make it worth to pack rows which do not lie along k.
 constexpr int64_t few_columns = 64;
 // Rows of a tile: as many as repay packing the columns, but of matrices that are not large, fewer,
@@ -108,7 +107,7 @@ OperandSource Planner::columns_source() const {
                       !small_columns() && extent_along(kernel_, p_.groups.batch) == 1;
   if (map && e.dtype == p_.dtype && target_.masked_memory && vectors && !reused &&
       map->strides[size_t(p_.columns.axes.back())] == 1 &&
-      (p_.rows.extent <= few_rows || small_columns() ||
+      (p_.rows.extent < many_rows || small_columns() ||
        aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
     return OperandSource::Direct;
   const Expr* load = main_load(kernel_, program_, p_.columns.expr);

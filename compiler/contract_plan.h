@@ -7,6 +7,10 @@
 // dtype, columns that do not follow each other, columns that many rows use) is packed first, once
 // for each tile and block of k.
 //
+// Numbers of f16 and bf16 are packed as f32. The dot products of AVX512_BF16 are not used: they
+// take subnormal numbers for zeros and round each product before it is added, which strict numerics
+// rule out.
+//
 // What is decided here by comparing extents decides the kernel's text, so these are few classes;
 // the sizes themselves are arguments.
 

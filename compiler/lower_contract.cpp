@@ -242,11 +242,13 @@ std::vector<Ref> ContractLowering::sums(const Block& block, Ref q, Ref p,
       w_.set_vector_axis(p_.columns.axes.back());
       y.push_back(w_.evaluate(scope, p_.columns.expr));
       if (p_.columns.axes.size() > 1) continue;
-      // The same line of the next panel: far enough ahead, and never far from what is there.
+      // The same line of the next panel: far enough ahead, and never far from what is there. Its
+      // vectors' last numbers: where vectors lie across cache lines, the first ones come with the
+      // vectors before them.
       Scope next = columns[v];
       set_k(next, index, k);
       Ref& j = next.index[size_t(p_.columns.axes[0])];
-      j = b_.add(j, b_.index(n));
+      j = b_.add(j, b_.index(n + p_.lanes - 1));
       w_.prefetch(next, p_.columns.expr);
     }
     for (int64_t i = 0; i < m; ++i) {

@@ -114,3 +114,17 @@ TEST_CASE("report: batches of any size, and any rate, compile each kernel at mos
     CHECK(times <= 2);
   }
 }
+
+TEST_CASE("report: products with a wide matrix compile at most twice for any batch", "[cpu]") {
+  // Its rows begin anywhere in a cache line, and it does not fit the first cache.
+  const Tensor wide = ct::rand(ct::Key(1), {20, 1001}).realize();
+  ct::reset_statistics();
+  for (int64_t batch = 1; batch <= 100; ++batch)
+    ct::matmul(ct::rand(ct::Key(2), {batch, 20}).realize(), wide).realize();
+  std::map<std::string, int> compiled;
+  for (const ct::Compile& c : ct::compiles()) ++compiled[c.kernel];
+  for (const auto& [kernel, times] : compiled) {
+    INFO(kernel << "\n" << ct::explain());
+    CHECK(times <= 2);
+  }
+}

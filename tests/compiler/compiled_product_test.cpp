@@ -228,6 +228,19 @@ TEST_CASE("compiled: attention in blocks has the bits of its kernels one by one"
   }
 }
 
+TEST_CASE("compiled: products of transposed operands, and of what is computed from them") {
+  const int64_t sizes[][3] = {{3, 5, 40}, {9, 33, 17}, {70, 130, 90}, {20, 65, 600}};
+  for (const DType dtype : {DType::F32, DType::F64, DType::BF16})
+    for (const auto& [m, n, k] : sizes) {
+      const Value x = parameter(0, dtype, {1, k, m}), y = parameter(1, dtype, {1, n, k});
+      const auto product = [&](const Value& left, const Value& right) {
+        return dot(permute(left, Dims{0, 2, 1}), permute(right, Dims{0, 2, 1}));
+      };
+      check_products({product(x, y)}, product_tolerance(dtype, k));
+      check_products({product(-x, -y)}, product_tolerance(dtype, k));
+    }
+}
+
 TEST_CASE("compiled: products summed over their batch are one product") {
   const int64_t sizes[][4] = {{2, 5, 9, 4}, {3, 40, 33, 20}, {7, 17, 64, 3}};
   for (const auto& [batch, m, n, k] : sizes) {
