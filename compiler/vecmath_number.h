@@ -187,6 +187,18 @@ Number<B> polynomial(Number<B> x, std::span<const double> c) {
   return madd(horner(z, c, 1, 2), x, even);
 }
 
+// The same for a few coefficients, by Estrin's scheme: half as many operations one after another,
+// at one more multiplication. For long functions, in which a processor waits for results.
+template <class B>
+Number<B> in_pairs(Number<B> x, std::span<const double> c) {
+  const Number<B> square = x * x;
+  size_t k = (c.size() - 1) / 2 * 2;
+  Number<B> sum = x.same(c[k]);
+  if (k + 1 < c.size()) sum = madd(x, c[k + 1], sum);
+  for (; k > 0; k -= 2) sum = madd(sum, square, madd(x, c[k - 1], x.same(c[k - 2])));
+  return sum;
+}
+
 // The facts of binary32 and binary64.
 struct Format {
   DType type, integer, bits;  // the float, the signed and the unsigned integer of its width
