@@ -43,6 +43,7 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chai
   }
   program.buffers = std::move(plan.buffers);
   program.refusals = std::move(plan.refusals);
+  program.in_place = target.compute == 0;
   order_kernels(program.kernels, numbers, program.buffers);
   name_kernels(program.kernels);
   if (target.compute > 0)

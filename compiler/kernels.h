@@ -45,6 +45,7 @@ struct KernelBuffer {
   int64_t slot = 0;  // Parameter, Result: which
   DType dtype;
   int64_t elements;
+  bool donated = false;  // Parameter: once read, it may be written over
 };
 
 struct Expr {
@@ -173,6 +174,8 @@ struct KernelProgram {
   std::vector<Kernel> kernels;  // in the order of execution
   std::vector<Chain> chains;    // in this order, and apart from each other
   std::vector<Refusal> refusals;
+  // Maps may write over what they read (in_place.h): the target is a CPU.
+  bool in_place = false;
 };
 
 }  // namespace cermet::compiler

@@ -39,6 +39,7 @@ void RowLowering::run() {
         w_.scratch_buffer(kernel_.exprs[size_t(kept.expr)].dtype, offset);
   }
   for (int32_t buffer : plan_.streamed) w_.stream(buffer);
+  w_.allow_overwrites();
   out_.scratch_bytes = plan_.scratch_bytes;
   out_.range = plan_.range;
   out_.grain = plan_.grain;

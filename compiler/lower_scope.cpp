@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "compiler/elementwise.h"
+#include "compiler/in_place.h"
 #include "compiler/lower_fast.h"
 #include "ir/check.h"
 #include "ir/element.h"
@@ -55,6 +56,11 @@ Ref FunctionFrame::counted(std::string_view role, int64_t which, int64_t value) 
   return builder.argument(at->second);
 }
 
+void KernelWriter::allow_overwrites() {
+  for (const Overwrite& o : overwrites_of(kernel_, program_.buffers))
+    overlapping_.insert(o.buffer), overlapping_.insert(kernel_.stores[size_t(o.store)].buffer);
+}
+
 int32_t KernelWriter::buffer(int32_t program_buffer) {
   auto [at, fresh] = frame_.buffers.emplace(program_buffer, 0);
   if (fresh) {
@@ -63,6 +69,7 @@ int32_t KernelWriter::buffer(int32_t program_buffer) {
     argument.dtype = program_.buffers[size_t(program_buffer)].dtype;
     argument.index = int32_t(out_.buffers.size()) - 1;
     argument.streamed = streamed_.contains(program_buffer);
+    argument.restrict_ = !overlapping_.contains(program_buffer);
     at->second = b_.add_buffer(argument);
   }
   return at->second;

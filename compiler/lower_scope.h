@@ -107,6 +107,8 @@ class KernelWriter {
 
   // Stores to this buffer of the program go past the caches. Before the first of them.
   void stream(int32_t program_buffer) { streamed_.insert(program_buffer); }
+  // Results may lie where operands do (in_place.h). Before the first access.
+  void allow_overwrites();
   // The kernel's argument for a buffer of the program.
   int32_t buffer(int32_t program_buffer);
   int32_t scratch_buffer(DType dtype, loops::Ref byte_offset);
@@ -146,6 +148,7 @@ class KernelWriter {
   Shape space_;
   int64_t vector_axis_ = -1;
   std::set<int32_t> streamed_;
+  std::set<int32_t> overlapping_;
 };
 
 // One step of a reduction, scan or scatter, on held values.

@@ -1,15 +1,18 @@
 // Buffers are placed in the order in which they come alive, each into the smallest gap that is
 // large enough (best fit), or at the end. Gaps are kept twice: by position, to join neighbours when
 // a buffer dies, and by size, to find the best one. Both are ordered sets, so the whole takes
-// n log n steps.
+// n log n steps. What lies in the place of another buffer, or in that of a result, needs none
+// there.
 
 #include "compiler/memory_plan.h"
 
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "cermet/error.h"
+#include "compiler/in_place.h"
 
 namespace cermet::compiler {
 
@@ -67,13 +70,185 @@ class Arena {
   int64_t end_ = 0;
 };
 
-int64_t padded_bytes(const KernelBuffer& b) {
+int64_t exact_bytes(const KernelBuffer& b) {
   int64_t bytes = 0;
-  if (__builtin_mul_overflow(b.elements, int64_t(size_of(b.dtype)), &bytes) ||
-      __builtin_add_overflow(bytes, arena_alignment - 1, &bytes))
+  if (__builtin_mul_overflow(b.elements, int64_t(size_of(b.dtype)), &bytes))
+    throw Error("compile: the temporary buffers do not fit in 64 bits");
+  return bytes;
+}
+
+int64_t padded_bytes(const KernelBuffer& b) {
+  int64_t bytes = exact_bytes(b);
+  if (__builtin_add_overflow(bytes, arena_alignment - 1, &bytes))
     throw Error("compile: the temporary buffers do not fit in 64 bits");
   return bytes / arena_alignment * arena_alignment;
 }
+
+constexpr int32_t none = -1;
+constexpr int most_results = 16;  // that are tried as a temporary's place
+
+// Which kernels use each buffer.
+class Uses {
+ public:
+  Uses(const KernelProgram& program, std::span<const int64_t> steps)
+      : first_(program.buffers.size(), none),
+        last_(program.buffers.size(), none),
+        at_first_(program.buffers.size(), 0),
+        at_last_(program.buffers.size(), 0),
+        seen_(program.buffers.size(), none) {
+    for (size_t k = 0; k < program.kernels.size(); ++k)
+      each_access(program.kernels[k], [&](int32_t b) {
+        if (std::exchange(seen_[size_t(b)], int64_t(k)) != int64_t(k)) touch(size_t(b), steps[k]);
+      });
+    for (const Chain& chain : program.chains)
+      for (int32_t local : chain.locals) first_[size_t(local)] = none;  // in scratch memory
+  }
+
+  bool any(size_t b) const { return first_[b] != none; }
+  int64_t first(size_t b) const { return first_[b]; }
+  int64_t last(size_t b) const { return last_[b]; }
+  // Whether a kernel of the step is the first, or last, to use the buffer, and alone in its step.
+  bool begins_alone(size_t b, int64_t step) const { return first_[b] == step && at_first_[b] == 1; }
+  bool ends_alone(size_t b, int64_t step) const { return last_[b] == step && at_last_[b] == 1; }
+
+ private:
+  void touch(size_t b, int64_t step) {
+    if (first_[b] == none || step < first_[b]) first_[b] = step, at_first_[b] = 0;
+    if (step > last_[b]) last_[b] = step, at_last_[b] = 0;
+    at_first_[b] += step == first_[b];
+    at_last_[b] += step == last_[b];
+  }
+
+  std::vector<int64_t> first_, last_;        // steps
+  std::vector<int32_t> at_first_, at_last_;  // kernels of those steps
+  std::vector<int64_t> seen_;                // the last kernel that was counted
+};
+
+// Buffers that lie in one place, one after the other, are a group; its last one names it.
+class Planner {
+ public:
+  Planner(const KernelProgram& program, std::span<const int64_t> steps)
+      : program_(program),
+        steps_(steps),
+        uses_(program, steps),
+        next_(program.buffers.size(), none),
+        begin_(program.buffers.size(), none) {
+    plan_.offsets.assign(program.buffers.size(), 0);
+    plan_.home.assign(program.buffers.size(), none);
+    for (size_t b = 0; b < begin_.size(); ++b) begin_[b] = uses_.first(b);
+  }
+
+  MemoryPlan run() {
+    if (program_.in_place) join_maps();
+    place_groups();
+    for (size_t b = begin_.size(); b-- > 0;) follow(b);
+    return std::move(plan_);
+  }
+
+ private:
+  using Kind = KernelBuffer::Kind;
+  const KernelBuffer& buffer(size_t b) const { return program_.buffers[b]; }
+  bool is(size_t b, Kind kind) const { return buffer(b).kind == kind; }
+
+  void join_maps() {
+    size_t chain = 0;
+    for (size_t k = 0; k < program_.kernels.size(); ++k) {
+      const auto end = [&](const Chain& c) { return size_t(c.first) + size_t(c.count); };
+      while (chain < program_.chains.size() && end(program_.chains[chain]) <= k) ++chain;
+      if (chain < program_.chains.size() && size_t(program_.chains[chain].first) <= k) continue;
+      const Kernel& kernel = program_.kernels[k];
+      const std::vector<Overwrite> all = overwrites_of(kernel, program_.buffers);
+      for (const Kind kind : {Kind::Parameter, Kind::Temporary})
+        for (const Overwrite& o : all)
+          if (is(size_t(o.buffer), kind))
+            join(size_t(o.buffer), size_t(kernel.stores[size_t(o.store)].buffer), steps_[k]);
+    }
+  }
+
+  // The result of a map takes the place of an operand, if it has none and that is dead.
+  void join(size_t operand, size_t result, int64_t step) {
+    if (!uses_.any(operand) || !uses_.ends_alone(operand, step) ||
+        !uses_.begins_alone(result, step) || begin_[result] != step || next_[operand] != none ||
+        plan_.home[result] != none || buffer(result).elements == 0)
+      return;
+    if (is(operand, Kind::Temporary)) {
+      next_[operand] = int32_t(result);
+      begin_[result] = begin_[operand];
+      plan_.home[result] = std::exchange(plan_.home[operand], none);
+    } else if (buffer(operand).donated && !taken_.contains(operand)) {
+      taken_.insert(operand);
+      plan_.home[result] = int32_t(operand);
+    }
+  }
+
+  void place_groups() {
+    const size_t count = program_.kernels.size();
+    std::vector<std::vector<size_t>> begins(count), ends(count);
+    for (size_t b = 0; b < program_.buffers.size(); ++b) {
+      if (!uses_.any(b) || next_[b] != none || buffer(b).elements == 0) continue;
+      if (is(b, Kind::Temporary)) {
+        plan_.home[b] = none;  // a parameter's place is known too late to be of use
+        begins[size_t(begin_[b])].push_back(b), ends[size_t(uses_.last(b))].push_back(b);
+      } else if (is(b, Kind::Result) && program_.in_place && plan_.home[b] == none) {
+        free_.emplace(exact_bytes(buffer(b)), b);
+      }
+    }
+    Arena arena;
+    std::vector<int64_t> alive_in;  // by step
+    int64_t alive = 0;
+    for (size_t step = 0; step < count; ++step) {
+      for (size_t b : begins[step]) {
+        if (place_in_result(b)) continue;
+        const int64_t bytes = padded_bytes(buffer(b));
+        plan_.offsets[b] = arena.allocate(bytes), alive += bytes;
+      }
+      alive_in.push_back(alive);
+      for (size_t b : ends[step]) {
+        const int64_t bytes = padded_bytes(buffer(b));
+        if (const int32_t home = plan_.home[b]; home != none)
+          free_.emplace(exact_bytes(buffer(size_t(home))), size_t(home));
+        else
+          arena.free(plan_.offsets[b], bytes), alive -= bytes;
+      }
+    }
+    for (int64_t step : steps_) plan_.alive.push_back(alive_in[size_t(step)]);
+    plan_.arena_bytes = arena.size();
+  }
+
+  // The memory of results is there from the beginning, and no larger than they are.
+  bool place_in_result(size_t b) {
+    int tries = most_results;
+    for (auto at = free_.lower_bound({exact_bytes(buffer(b)), 0}); at != free_.end() && tries > 0;
+         ++at, --tries) {
+      if (begin_[at->second] <= uses_.last(b)) continue;
+      plan_.home[b] = int32_t(at->second);
+      free_.erase(at);
+      return true;
+    }
+    return false;
+  }
+
+  // A buffer lies where the one that takes its place does.
+  void follow(size_t b) {
+    SmallVector<size_t, 8> before;
+    size_t last = b;
+    while (next_[last] != none) before.push_back(last), last = size_t(next_[last]);
+    for (size_t each : before) {
+      plan_.offsets[each] = plan_.offsets[last];
+      plan_.home[each] = is(last, Kind::Result) ? int32_t(last) : plan_.home[last];
+      next_[each] = none;
+    }
+  }
+
+  const KernelProgram& program_;
+  const std::span<const int64_t> steps_;
+  const Uses uses_;
+  std::vector<int32_t> next_;   // the buffer that takes this one's place
+  std::vector<int64_t> begin_;  // the step in which the group that ends with a buffer begins
+  std::set<size_t> taken_;      // parameters
+  std::set<std::pair<int64_t, size_t>> free_;  // results that hold nothing yet, by size
+  MemoryPlan plan_;
+};
 
 }  // namespace
 
@@ -87,44 +262,7 @@ MemoryPlan plan_memory(const KernelProgram& program) {
 }
 
 MemoryPlan plan_memory(const KernelProgram& program, std::span<const int64_t> steps) {
-  MemoryPlan plan;
-  plan.offsets.assign(program.buffers.size(), 0);
-  const int64_t never = -1;
-  std::vector<int64_t> first(program.buffers.size(), never), last(program.buffers.size(), never);
-  const auto touch = [&](int32_t buffer, int64_t step) {
-    int64_t& begin = first[size_t(buffer)];
-    begin = begin == never ? step : std::min(begin, step);
-    last[size_t(buffer)] = std::max(last[size_t(buffer)], step);
-  };
-  for (size_t i = 0; i < program.kernels.size(); ++i)
-    each_access(program.kernels[i], [&](int32_t buffer) { touch(buffer, steps[i]); });
-  for (const Chain& chain : program.chains)
-    for (int32_t local : chain.locals) first[size_t(local)] = never;  // in scratch memory
-  std::vector<std::vector<size_t>> begins(program.kernels.size()), ends(program.kernels.size());
-  for (size_t b = 0; b < program.buffers.size(); ++b) {
-    const KernelBuffer& buffer = program.buffers[b];
-    if (buffer.kind != KernelBuffer::Kind::Temporary || first[b] == never || buffer.elements == 0)
-      continue;
-    begins[size_t(first[b])].push_back(b);
-    ends[size_t(last[b])].push_back(b);
-  }
-  Arena arena;
-  std::vector<int64_t> alive_in;  // by step
-  int64_t alive = 0;
-  for (size_t i = 0; i < program.kernels.size(); ++i) {
-    for (size_t b : begins[i]) {
-      const int64_t bytes = padded_bytes(program.buffers[b]);
-      plan.offsets[b] = arena.allocate(bytes), alive += bytes;
-    }
-    alive_in.push_back(alive);
-    for (size_t b : ends[i]) {
-      const int64_t bytes = padded_bytes(program.buffers[b]);
-      arena.free(plan.offsets[b], bytes), alive -= bytes;
-    }
-  }
-  for (int64_t step : steps) plan.alive.push_back(alive_in[size_t(step)]);
-  plan.arena_bytes = arena.size();
-  return plan;
+  return Planner(program, steps).run();
 }
 
 int64_t result_bytes(const KernelProgram& program) {

@@ -263,7 +263,7 @@ std::vector<std::shared_ptr<const BufferStorage>> Engine::run(const Request& req
         }
         break;
       case compiler::KernelBuffer::Kind::Temporary:
-        memory.push_back(static_cast<std::byte*>(arena.data()) + buffer.offset);
+        memory.push_back(static_cast<std::byte*>(arena.data()) + buffer.offset);  // or see below
         break;
       case compiler::KernelBuffer::Kind::Result:
         results[slot] = allocator_.allocate(buffer.dtype, std::span(&buffer.elements, 1));
@@ -271,6 +271,10 @@ std::vector<std::shared_ptr<const BufferStorage>> Engine::run(const Request& req
         break;
     }
   }
+  for (size_t b = 0; b < memory.size(); ++b)
+    if (const compiler::Program::Buffer& buffer = program.buffers[b];
+        buffer.kind == compiler::KernelBuffer::Kind::Temporary && buffer.home >= 0)
+      memory[b] = memory[size_t(buffer.home)];
   for (size_t i = 0; i < program.launches.size(); ++i) launch(*plan, i, memory);
   const auto launches = int64_t(program.launches.size());
   known ? log_.add_known_realize(launches) : log_.add_realize(launches);

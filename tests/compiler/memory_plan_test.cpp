@@ -1,9 +1,12 @@
 #include "compiler/memory_plan.h"
 
+#include <map>
 #include <random>
+#include <set>
 
 #include "cermet/error.h"
 #include "compiler/fuse.h"
+#include "compiler/in_place.h"
 #include "ir/build.h"
 #include "support/catch.h"
 #include "support/fusion_check.h"
@@ -149,4 +152,205 @@ TEST_CASE("memory plan: what the kernels of a chain use is alive for all of them
   CHECK(plan.offsets[2] != plan.offsets[3]);
   program.chains[0].locals = {1, 2};  // in scratch memory
   CHECK(plan_memory(program).arena_bytes == 128);
+}
+
+namespace {
+
+ir::StridedMap strided(const Shape& shape, const Strides& strides, int64_t offset = 0,
+                       int64_t first_column = 0) {
+  ir::StridedMap map = ir::StridedMap::contiguous(shape);
+  map.strides = strides, map.offset = offset, map.begin.back() = first_column;
+  return map;
+}
+
+Expr load_of(int32_t buffer, ir::StridedMap map) {
+  Expr e{};
+  e.kind = Expr::Kind::Load, e.dtype = DType::F32, e.buffer = buffer;
+  e.map = ir::ViewMap(std::move(map));
+  return e;
+}
+
+// A map of `elements` that stores to a buffer, and reads others at the same place.
+Kernel map_of(int64_t elements, int32_t to, const std::vector<int32_t>& from) {
+  Kernel k;
+  k.outer = {elements};
+  for (int32_t b : from) k.exprs.push_back(load_of(b, ir::StridedMap::contiguous(k.outer)));
+  k.stores.push_back({.value = 0, .buffer = to, .map = ir::StridedMap::contiguous(k.outer)});
+  return k;
+}
+
+using Place = std::pair<int32_t, int64_t>;  // a buffer, or -1 for the arena; 64 bytes of it
+
+std::vector<Place> places_of(const KernelProgram& program, const MemoryPlan& plan, int32_t b) {
+  const int64_t bytes = program.buffers[size_t(b)].elements * 4;
+  int32_t memory = b;
+  while (plan.home[size_t(memory)] >= 0) memory = plan.home[size_t(memory)];
+  const bool arena = program.buffers[size_t(memory)].kind == KernelBuffer::Kind::Temporary;
+  std::vector<Place> out;
+  for (int64_t at = 0; at < bytes; at += 64)
+    out.emplace_back(arena ? -1 : memory, at + (arena ? plan.offsets[size_t(b)] : 0));
+  return out;
+}
+
+// Runs the program on paper: whoever reads a buffer finds what was stored to it.
+void check_contents(const KernelProgram& program, const MemoryPlan& plan) {
+  std::map<Place, int32_t> content;
+  const auto fill = [&](int32_t b) {
+    for (const Place& place : places_of(program, plan, b)) content[place] = b;
+  };
+  const auto check = [&](int32_t b) {
+    for (const Place& place : places_of(program, plan, b)) CHECK(content[place] == b);
+  };
+  const auto count = int32_t(program.buffers.size());
+  for (int32_t b = 0; b < count; ++b)
+    if (program.buffers[size_t(b)].kind == KernelBuffer::Kind::Parameter) fill(b);
+  for (const Kernel& kernel : program.kernels) {
+    std::set<std::pair<int32_t, int32_t>> allowed;
+    for (const Overwrite& o : overwrites_of(kernel, program.buffers))
+      allowed.emplace(kernel.stores[size_t(o.store)].buffer, o.buffer);
+    each_read(kernel, [&](int32_t b) {
+      check(b);
+      for (const KernelStore& s : kernel.stores)
+        if (places_of(program, plan, b)[0] == places_of(program, plan, s.buffer)[0])
+          CHECK(allowed.contains({s.buffer, b}));
+    });
+    for (const KernelStore& s : kernel.stores) fill(s.buffer);
+  }
+  for (int32_t b = 0; b < count; ++b)
+    if (const KernelBuffer& buffer = program.buffers[size_t(b)];
+        buffer.kind != KernelBuffer::Kind::Temporary && !buffer.donated)
+      check(b);
+}
+
+KernelBuffer f32(KernelBuffer::Kind kind, int64_t elements, bool donated = false) {
+  return {kind, 0, DType::F32, elements, donated};
+}
+
+constexpr auto parameter = KernelBuffer::Kind::Parameter;
+constexpr auto temporary = KernelBuffer::Kind::Temporary;
+constexpr auto result = KernelBuffer::Kind::Result;
+
+}  // namespace
+
+TEST_CASE("in place: a chain of maps from a donated parameter lies where that does") {
+  KernelProgram program;
+  program.in_place = true;
+  program.buffers = {f32(parameter, 64, true), f32(temporary, 64), f32(temporary, 64),
+                     f32(result, 64)};
+  program.kernels = {map_of(64, 1, {0}), map_of(64, 2, {1}), map_of(64, 3, {2})};
+  MemoryPlan plan = plan_memory(program);
+  check_contents(program, plan);
+  CHECK(plan.arena_bytes == 0);
+  CHECK(plan.home == std::vector<int32_t>{-1, 3, 3, 0});
+  program.buffers[0].donated = false;
+  plan = plan_memory(program);
+  check_contents(program, plan);
+  CHECK(plan.home == std::vector<int32_t>{-1, 3, 3, -1});
+  program.in_place = false;
+  CHECK(plan_memory(program).arena_bytes == 512);
+}
+
+TEST_CASE("in place: what is needed again, or read at another place, is not written over") {
+  const auto refused = [](const Kernel& kernel, bool dies = true) {
+    KernelProgram program;
+    program.in_place = true;
+    program.buffers = {f32(parameter, 64, true), f32(temporary, 64), f32(result, 64)};
+    program.kernels = {kernel, map_of(64, 2, {dies ? 1 : 0, 1})};
+    const MemoryPlan plan = plan_memory(program);
+    check_contents(program, plan);
+    return plan.home[2] != 0;
+  };
+  const Kernel plain = map_of(64, 1, {0});
+  CHECK_FALSE(refused(plain));
+  CHECK_FALSE(refused(plain, false));  // the second kernel may
+  const auto with = [](auto change) {
+    Kernel kernel = map_of(64, 1, {0});
+    kernel.outer = {8, 8};
+    kernel.exprs[0].map = ir::ViewMap::identity(kernel.outer);
+    kernel.stores[0].map = ir::StridedMap::contiguous(kernel.outer);
+    change(kernel);
+    return kernel;
+  };
+  CHECK_FALSE(refused(with([](Kernel&) {})));
+  const auto also = [&](ir::StridedMap map) {
+    return refused(with([&](Kernel& k) { k.exprs.push_back(load_of(0, std::move(map))); }));
+  };
+  CHECK(also(strided({8, 8}, {1, 8})));        // transposed
+  CHECK(also(strided({8, 8}, {8, 0})));        // broadcast
+  CHECK(also(strided({8, 8}, {-8, 1}, 56)));   // reversed
+  CHECK(also(strided({8, 8}, {8, 1}, 0, 1)));  // masked
+  CHECK_FALSE(also(strided({8, 8}, {8, 1})));
+  CHECK(refused(with([](Kernel& k) { k.exprs[0].kind = Expr::Kind::Gather; })));
+  CHECK(refused(with([](Kernel& k) { k.inner = {1}; })));
+  CHECK(refused(with([](Kernel& k) {
+    Expr sum{};
+    sum.kind = Expr::Kind::Reduce, sum.dtype = DType::F32, sum.operands = {0};
+    k.exprs.push_back(sum);
+  })));
+  CHECK(refused(with([](Kernel& k) { k.stores[0].index = 0; })));
+  CHECK(refused(with([](Kernel& k) { k.stores.push_back(k.stores[0]); })));
+}
+
+TEST_CASE("in place: two results take the places of two operands, not of one") {
+  KernelProgram program;
+  program.in_place = true;
+  program.buffers = {f32(parameter, 64, true), f32(parameter, 64, true), f32(result, 64),
+                     f32(result, 64), f32(result, 64)};
+  Kernel kernel = map_of(64, 2, {0, 1});
+  for (const int32_t to : {3, 4})
+    kernel.stores.push_back({.value = 0, .buffer = to, .map = kernel.stores[0].map});
+  program.kernels = {kernel};
+  const MemoryPlan plan = plan_memory(program);
+  check_contents(program, plan);
+  CHECK(plan.home == std::vector<int32_t>{-1, -1, 0, 1, -1});
+}
+
+TEST_CASE("in place: kernels that run at the same time leave each other what they read") {
+  KernelProgram program;
+  program.in_place = true;
+  program.buffers = {f32(parameter, 64, true), f32(result, 64), f32(result, 64)};
+  program.kernels = {map_of(64, 1, {0}), map_of(64, 2, {0})};
+  const std::vector<int64_t> together = {0, 0};
+  CHECK(plan_memory(program, together).home == std::vector<int32_t>{-1, -1, -1});
+  CHECK(plan_memory(program).home == std::vector<int32_t>{-1, -1, 0});
+}
+
+TEST_CASE("in place: temporaries lie in results that are not there yet") {
+  KernelProgram program;
+  program.in_place = true;
+  program.buffers = {f32(temporary, 64), f32(temporary, 64), f32(result, 64)};
+  Kernel turned = map_of(64, 1, {0});
+  turned.exprs[0].map = ir::ViewMap(strided({64}, {-1}, 63));
+  Kernel again = turned;
+  again.exprs[0].buffer = 1, again.stores[0].buffer = 2;
+  program.kernels = {map_of(64, 0, {}), turned, again};
+  const MemoryPlan plan = plan_memory(program);
+  check_contents(program, plan);
+  CHECK(plan.home == std::vector<int32_t>{2, -1, -1});
+  CHECK(plan.arena_bytes == 256);
+  program.buffers[2].elements = 63;
+  CHECK(plan_memory(program).home == std::vector<int32_t>{-1, -1, -1});
+}
+
+TEST_CASE("in place: random programs find what they stored") {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 200; ++round) {
+    KernelProgram program;
+    program.in_place = true;
+    for (int p = 0; p < 4; ++p)
+      program.buffers.push_back(f32(parameter, 16 << random() % 2, random() % 2 == 0));
+    for (int k = 0; k < 24; ++k) {
+      const auto to = int32_t(program.buffers.size());
+      const int64_t elements = 16 << random() % 2;
+      program.buffers.push_back(f32(random() % 3 == 0 ? result : temporary, elements));
+      Kernel kernel = map_of(elements, to, {});
+      for (int i = 0; i < 2; ++i) {
+        const auto from = int32_t(size_t(to) - 1 - random() % std::min<size_t>(size_t(to), 6));
+        const bool same = program.buffers[size_t(from)].elements == elements && random() % 4 > 0;
+        kernel.exprs.push_back(load_of(from, strided({elements}, {same ? 1 : 0})));
+      }
+      program.kernels.push_back(std::move(kernel));
+    }
+    check_contents(program, plan_memory(program));
+  }
 }

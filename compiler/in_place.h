@@ -1,0 +1,26 @@
+#pragma once
+// Which kernels may write over what they read.
+//
+// A map reads each element of an operand and writes a result at the same place, so the result may
+// lie where the operand does: the elements of one iteration of its loop are loaded before any of
+// them is stored, and no other iteration touches them. Only how the kernel reads decides here;
+// whether the operand is dead after it is the memory plan's to find out.
+
+#include <vector>
+
+#include "compiler/kernels.h"
+
+namespace cermet::compiler {
+
+struct Overwrite {
+  int32_t store;   // of the kernel: which
+  int32_t buffer;  // that it may write over
+};
+
+// The pairs of a store and an operand of which this holds: a map, the only store to its buffer, at
+// the place of every load of the operand, all elements of both, of one size. What is read at
+// another place as well (shifted, transposed, broadcast, by an index) is not among them. For CPUs.
+std::vector<Overwrite> overwrites_of(const Kernel& kernel,
+                                     const std::vector<KernelBuffer>& buffers);
+
+}  // namespace cermet::compiler
