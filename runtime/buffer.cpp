@@ -341,6 +341,11 @@ Buffer Allocator::allocate(DType dtype, std::span<const int64_t> shape) {
 
 int64_t Allocator::trim() { return trim_core(*core_); }
 
+void Allocator::reset_peak() {
+  std::lock_guard lock(core_->mutex);
+  core_->stats.peak_bytes = core_->stats.live_bytes;
+}
+
 Allocator::Stats Allocator::stats() const {
   std::lock_guard lock(core_->mutex);
   return core_->stats;

@@ -23,7 +23,11 @@ Statistics statistics() {
 }
 void reset_statistics() {
   runtime::default_engine().reset_stats();
-  for (runtime::GpuEngine* gpu : runtime::gpu_engines()) gpu->reset_stats();
+  runtime::default_engine().allocator().reset_peak();
+  for (runtime::GpuEngine* gpu : runtime::gpu_engines()) {
+    gpu->reset_stats();
+    gpu->device().memory().reset_peak();
+  }
 }
 
 std::vector<Compile> compiles() {

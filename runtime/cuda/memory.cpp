@@ -327,6 +327,11 @@ DeviceBuffer DeviceAllocator::allocate(size_t bytes, const Stream& stream) {
 
 int64_t DeviceAllocator::trim() { return trim_core(*core_); }
 
+void DeviceAllocator::reset_peak() {
+  const std::lock_guard lock(core_->mutex);
+  core_->stats.peak_bytes = core_->stats.live_bytes;
+}
+
 DeviceAllocatorStats DeviceAllocator::stats() const {
   const std::lock_guard lock(core_->mutex);
   return core_->stats;

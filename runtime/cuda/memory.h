@@ -64,7 +64,7 @@ struct DeviceAllocatorOptions {
 struct DeviceAllocatorStats {
   int64_t live_bytes = 0;    // in buffers, rounded up to their size class
   int64_t cached_bytes = 0;  // freed and kept
-  int64_t peak_bytes = 0;    // the most that live_bytes ever was
+  int64_t peak_bytes = 0;    // the most that live_bytes was since reset_peak()
   int64_t hits = 0;          // allocations served from the cache
   int64_t misses = 0;        // allocations that asked the driver
 };
@@ -88,6 +88,8 @@ class DeviceAllocator {
   // Gives all that is cached back to the driver, which waits for the card. Returns the bytes.
   int64_t trim();
   Stats stats() const;
+  // peak_bytes is what is live now.
+  void reset_peak();
 
  private:
   std::shared_ptr<AllocatorCore> core_;

@@ -134,6 +134,20 @@ def first_table(data):
     return "\n".join(lines)
 
 
+def memory_table(data):
+    """Megabytes of a call's results and temporaries, at most at one time."""
+    peers = {"Cermet": OURS, "PyTorch": "torch", "torch.compile": "torch.compile"}
+    lines = ["| MB | " + " | ".join(peers) + " | least of PyTorch / Cermet |", "|---|" + "---:|" * (len(peers) + 1)]
+    texts = {w.name: w.text for w in workloads.WORKLOADS}
+    for name, found in data["memory"].items():
+        sizes = [found.get(peer, {}).get("bytes") for peer in peers.values()]
+        others = [size for size in sizes[1:] if size]
+        ratio = f"{min(others) / sizes[0]:.2f}" if sizes[0] and others else "-"
+        cells = ["-" if size is None else number(size / workloads.MB) for size in sizes]
+        lines.append(f"| {name.split('_')[0]} {texts[name]} | " + " | ".join([*cells, ratio]) + " |")
+    return "\n".join(lines)
+
+
 def claims_table(data):
     lines = ["| Cermet alone, 1 thread | | goal |", "|---|---:|---:|"]
     for name, (text, scale, goal) in CLAIMS.items():
@@ -238,6 +252,8 @@ def everything(data):
         parts += [f"**{threads} thread{'s' if threads != '1' else ''}**", times_table(data, threads)]
     if data.get("first"):
         parts += ["**First call of a process, and memory**", first_table(data)]
+    if data.get("memory"):
+        parts += ["**Peak bytes of results and temporaries**", memory_table(data)]
     if data.get("claims"):
         parts.append(claims_table(data))
     parts += ["Where there is no figure:", why_not(data)]

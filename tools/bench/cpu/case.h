@@ -3,6 +3,7 @@
 // all_cases() for itself; main.cpp times them. A case is known everywhere by its name in
 // ../workloads.py.
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@ namespace bench {
 struct Work {
   std::function<void()> call;
   std::function<double()> check;
+  // Drops the last call's results and calls once: the bytes of results and temporaries that were in
+  // use at the same time. Empty where nobody counts them.
+  std::function<int64_t()> memory = {};
 };
 
 struct Case {

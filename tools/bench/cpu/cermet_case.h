@@ -25,6 +25,15 @@ inline Tensor input(const ct::Shape& shape, uint32_t seed, float scale = 1, floa
   return ct::tensor(values, shape);
 }
 
+// What a call takes beyond what is there before it, which holds no results of an earlier one.
+template <class Call>
+int64_t bytes_of(const Call& call) {
+  ct::reset_statistics();
+  const int64_t before = ct::statistics().live_bytes;
+  call();
+  return ct::statistics().peak_bytes - before;
+}
+
 // A call computes `expressions()`; the first one records them.
 template <class Expressions>
 Work work(const Expressions& expressions) {
@@ -46,7 +55,10 @@ Work work(const Expressions& expressions) {
       sum += abs_sum(result.detach().contiguous().to_vector<float>());
     return sum;
   };
-  return {call, check};
+  return {call, check, [=] {
+            state->results.clear();
+            return bytes_of(call);
+          }};
 }
 
 // A case whose `prepare()` makes inputs and returns what gives its expressions.

@@ -28,7 +28,11 @@ template <class Step>
 Work training(const Step& step) {
   auto loss = std::make_shared<Tensor>();
   const auto call = [loss, recorded = ct::jit(step)] { *loss = recorded(); };
-  return {call, [=] { return std::abs(double(loss->item<float>())); }};
+  return {call, [=] { return std::abs(double(loss->item<float>())); },
+          [=] {
+            *loss = Tensor();
+            return bytes_of(call);
+          }};
 }
 
 std::shared_ptr<List> require_grad(List parameters) {

@@ -4,6 +4,7 @@
 // It reads lines and answers each with a line of JSON:
 //   prepare NAME       inputs are made, the first call is timed and the result checked
 //   run SECONDS        seconds of a call now, from rows of calls that take about SECONDS each
+//   memory             bytes of results and temporaries of one more call, at most at one time
 // and ends with its input. Who cannot do a case answers {"missing": why}.
 
 #include <benchmark/benchmark.h>
@@ -47,6 +48,11 @@ Json prepare(const std::vector<bench::Case>& cases, const std::string& name, ben
   return {{"missing", "not written"}};
 }
 
+Json memory(const bench::Work& work) {
+  if (!work.memory) return {{"missing", "not counted"}};
+  return {{"bytes", work.memory()}};
+}
+
 Json run(const bench::Work& work, double seconds) {
   const bench::RealTime real_time;
   return {{"seconds", bench::seconds_of(work.call, [] {}, seconds)}};
@@ -61,7 +67,9 @@ void serve() {
     words >> order >> argument;
     Json answer;
     try {
-      answer = order == "prepare" ? prepare(cases, argument, work) : run(work, std::stod(argument));
+      answer = order == "prepare"  ? prepare(cases, argument, work)
+               : order == "memory" ? memory(work)
+                                   : run(work, std::stod(argument));
     } catch (const std::exception& error) {
       answer = {{"missing", error.what()}};
     }

@@ -6,6 +6,8 @@ A peer is a class with
     pure(f, inputs)                 a function that computes f(xp, *inputs), and waits for it
     gradient(f, inputs)             the same with gradients: see GRADIENT of formulas.py
     step(loss, parameters)          a function that takes a step for a batch and returns the loss
+    memory(call)                    calls it: the bytes of results and temporaries that were in use
+                                    at the same time
     missing                         {workload: why it has no figure}; those of `pure` need no more
 What it does not define, it cannot do.
 """
@@ -125,6 +127,13 @@ class Serving:
         check = sum(float(abs(self.peer.numpy(r)).sum(dtype="float64")) for r in flat(self.result))
         return {"first": first, "inputs_mb": inputs_mb, "peak_mb": peak, "check": check}
 
+    def memory(self):
+        if not hasattr(self.peer, "memory"):
+            raise NotImplementedError("not counted")
+        self.result = None
+        gc.collect()
+        return {"bytes": self.peer.memory(self.call)}
+
     def run(self, seconds):
         real_time(True)
         try:
@@ -139,9 +148,9 @@ def serve(peer):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        order, argument = line.split()
+        order, *arguments = line.split()
         try:
-            answer = serving.prepare(argument) if order == "prepare" else serving.run(argument)
+            answer = {"prepare": serving.prepare, "memory": serving.memory, "run": serving.run}[order](*arguments)
         except Exception as error:  # of any kind: it is why there is no figure
             answer = {"missing": str(error) or type(error).__name__}
         print(json.dumps(answer), file=answers, flush=True)

@@ -96,6 +96,21 @@ class Torch:
 
         return step
 
+    def memory(self, call):
+        """The highest rise of what PyTorch's allocator has handed out: a step frees the gradients of the last
+        one before it makes its own."""
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            result = call()
+        del result
+        events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+        events.sort(key=lambda e: e.start_ns())
+        now = least = most = 0
+        for event in events:
+            now += event.nbytes()
+            least = min(least, now)
+            most = max(most, now - least)
+        return most
+
 
 if __name__ == "__main__":
     serving.serve(Torch(sys.argv[1] == "compile"))
