@@ -152,8 +152,7 @@ class Emitter {
       case Op::Scan: return make_scan(n, m);
       default: break;
     }
-    CERMET_CHECK(ir::is_elementwise(x.op) || x.op == Op::Cast || x.op == Op::Bitcast,
-                 "{} has no buffer", plan_.describe(n));
+    CERMET_CHECK(ir::is_pointwise(x.op), "{} has no buffer", plan_.describe(n));
     Expr e = blank(Expr::Kind::Map, x.dtype, false, x.op);
     e.once = !plan_.once.empty() && plan_.once[size_t(n)];
     for (int32_t operand : plan_.nodes[size_t(n)].operands) {

@@ -248,9 +248,7 @@ class Parser : private ir::Scanner {
 
   ir::Op map_op(const Token& op) {
     const auto found = ir::parse_op(op.text);
-    if (found &&
-        (ir::is_elementwise(*found) || *found == ir::Op::Cast || *found == ir::Op::Bitcast))
-      return *found;
+    if (found && ir::is_pointwise(*found)) return *found;
     std::vector<std::string_view> names = {"load",   "position",   "constant", "gather",
                                            "reduce", "arg_reduce", "scan",     "contract"};
     for (size_t i = ir::structural_op_count; i < ir::op_count; ++i)

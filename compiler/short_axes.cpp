@@ -16,9 +16,8 @@ using ir::Value;
 using ir::ViewMap;
 using Kind = Expr::Kind;
 
-bool is_pointwise(const ir::Node& node) {
-  return ir::is_elementwise(node.op) || node.op == Op::Cast || node.op == Op::View;
-}
+// Computed wherever it is needed.
+bool passes_on(const ir::Node& node) { return ir::is_pointwise(node.op) || node.op == Op::View; }
 
 class ReductionExpander {
  public:
@@ -28,7 +27,7 @@ class ReductionExpander {
     for (const Value& result : graph.results) stored_.insert(result.get());
     for (size_t n = order.size(); n-- > 0;) {
       const ir::Node& node = *order[n];
-      const bool passes = is_pointwise(node) || (node.op == Op::Reduce && is_short(terms(node)));
+      const bool passes = passes_on(node) || (node.op == Op::Reduce && is_short(terms(node)));
       if (passes ? !stored_.contains(&node) : node.op == Op::Reduce) continue;
       for (const Value& operand : node.operands) stored_.insert(operand.get());
     }
@@ -61,10 +60,9 @@ class ReductionExpander {
     std::vector<const ir::Node*> pending{reduction.operands[0].get()};
     for (size_t n = 0; n < pending.size(); ++n) {
       const ir::Node& node = *pending[n];
-      if (!is_pointwise(node) && node.op != Op::Constant &&
-          times * node.numel() > reduction.numel())
+      if (!passes_on(node) && node.op != Op::Constant && times * node.numel() > reduction.numel())
         return false;
-      if (!is_pointwise(node)) continue;
+      if (!passes_on(node)) continue;
       for (const Value& operand : node.operands) pending.push_back(operand.get());
       if (pending.size() > most) return false;
     }
@@ -171,12 +169,9 @@ class RowJoiner {
 
 ir::Graph expand_short_reductions(const ir::Graph& graph) {
   const ReductionExpander expand(graph);
-  for (const ir::Node* node : ir::topological_order(graph.results))
-    if (node->op == Op::Reduce && expand(*node, node->operands))
-      return ir::rewrite(graph, [&](const ir::Node& n, std::span<const Value> operands) {
-        return expand(n, operands);
-      });
-  return graph;
+  return ir::rewrite(graph, [&](const ir::Node& node, std::span<const Value> operands) {
+    return expand(node, operands);
+  });
 }
 
 Kernel join_short_rows(Kernel kernel) {

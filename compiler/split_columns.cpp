@@ -27,10 +27,6 @@ constexpr int64_t least_bytes = 1 << 20;    // of one array
 constexpr int64_t least_length = 4;         // rows of a chunk
 constexpr size_t most_nodes = 48;           // looked at for one reduction
 
-bool is_pointwise(const Node& node) {
-  return ir::is_elementwise(node.op) || node.op == Op::Cast || node.op == Op::Bitcast;
-}
-
 // Rows of a reduction over leading axes, else 0.
 int64_t leading_rows(const Node& node) {
   if (node.op != Op::Reduce) return 0;
@@ -66,7 +62,8 @@ bool from_row(const Node* x, int64_t rows, int64_t elements) {
       return x->numel() == rows && operand.numel() == elements && !axes.empty() &&
              axes[0] + int64_t(axes.size()) == int64_t(operand.shape.size());
     }
-    if (x->operands.empty() || x->numel() != rows || !(x->op == Op::View || is_pointwise(*x)))
+    if (x->operands.empty() || x->numel() != rows ||
+        !(x->op == Op::View || ir::is_pointwise(x->op)))
       return false;
     const Node* next = nullptr;  // the operand that most likely does
     for (const Value& v : x->operands)
@@ -94,7 +91,7 @@ Cone cone_of(const Node& node) {
         at.op == Op::View && at.operands[0]->numel() == elements && at.view().is_identity();
     if (at.op == Op::View && !same) {
       cone.uses_rows |= from_row(at.operands[0].get(), rows, elements);
-    } else if (same || is_pointwise(at)) {
+    } else if (same || ir::is_pointwise(at.op)) {
       for (const Value& v : at.operands)
         if (std::ranges::find(cone.nodes, v.get()) == cone.nodes.end())
           cone.nodes.push_back(v.get());

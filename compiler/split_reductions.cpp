@@ -163,12 +163,9 @@ Value split(const ir::Node& node, std::span<const Value> operands, bool gpu) {
 }  // namespace
 
 ir::Graph split_reductions(const ir::Graph& graph, const Target& target) {
-  const auto rule = [&](const ir::Node& node, std::span<const Value> operands) {
+  return ir::rewrite(graph, [&](const ir::Node& node, std::span<const Value> operands) {
     return split(node, operands, target.compute > 0);
-  };
-  for (const ir::Node* node : ir::topological_order(graph.results))
-    if (rule(*node, node->operands)) return ir::rewrite(graph, rule);
-  return graph;
+  });
 }
 
 }  // namespace cermet::compiler

@@ -67,9 +67,7 @@ Value scanned_in_chunks(const ir::Node& node, std::span<const Value> operands) {
 }  // namespace
 
 ir::Graph split_scans(const ir::Graph& graph) {
-  for (const ir::Node* node : ir::topological_order(graph.results))
-    if (scanned_in_chunks(*node, node->operands)) return ir::rewrite(graph, scanned_in_chunks);
-  return graph;
+  return ir::rewrite(graph, scanned_in_chunks);
 }
 
 }  // namespace cermet::compiler

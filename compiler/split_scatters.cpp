@@ -59,9 +59,7 @@ Value scattered_in_chunks(const ir::Node& node, std::span<const Value> operands)
 }  // namespace
 
 ir::Graph split_scatters(const ir::Graph& graph) {
-  for (const ir::Node* node : ir::topological_order(graph.results))
-    if (scattered_in_chunks(*node, node->operands)) return ir::rewrite(graph, scattered_in_chunks);
-  return graph;
+  return ir::rewrite(graph, scattered_in_chunks);
 }
 
 }  // namespace cermet::compiler

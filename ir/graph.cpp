@@ -1,5 +1,6 @@
 #include "ir/graph.h"
 
+#include <unordered_map>
 #include <utility>
 
 namespace cermet::ir {
@@ -75,31 +76,34 @@ Value with_operands(const Node& node, std::span<const Value> operands) {
   return make(node.op, SmallVector<Value, 3>(operands), node.attr, node.dtype, node.shape);
 }
 
-Value Rewriter::operator()(const Value& root) { return (*this)(std::span(&root, 1))[0]; }
-
-std::vector<Value> Rewriter::operator()(std::span<const Value> roots) {
-  const auto known = [&](const Node& node) { return done_.contains(&node); };
+std::vector<Value> rewrite(std::span<const Value> roots, const RewriteRule& rule) {
+  std::unordered_map<const Node*, Value> replaced;  // what stays is in no table
+  const auto current = [&](const Value& old) {
+    const auto found = replaced.find(old.get());
+    return found == replaced.end() ? old : found->second;
+  };
   std::vector<Value> operands;
-  for (const Node* node : topological_order(roots, known)) {
-    if (done_.contains(node)) continue;
-    operands.clear();
+  for (const Node* node : topological_order(roots)) {
+    std::span<const Value> now = node->operands;
     bool changed = false;
-    for (const Value& old : node->operands) {
-      operands.push_back(done_.at(old.get()));
-      changed |= operands.back() != old;
+    if (!replaced.empty())
+      for (const Value& old : node->operands) changed |= replaced.contains(old.get());
+    if (changed) {
+      operands.clear();
+      for (const Value& old : node->operands) operands.push_back(current(old));
+      now = operands;
     }
-    Value fresh = rule_ ? rule_(*node, operands) : Value();
-    if (!fresh) fresh = changed ? with_operands(*node, operands) : Value(node);
-    done_.emplace(node, std::move(fresh));
+    Value fresh = rule(*node, now);
+    if (!fresh && changed) fresh = with_operands(*node, operands);
+    if (fresh && fresh.get() != node) replaced.emplace(node, std::move(fresh));
   }
   std::vector<Value> out;
-  for (const Value& root : roots) out.push_back(done_.at(root.get()));
+  for (const Value& root : roots) out.push_back(current(root));
   return out;
 }
 
-Graph rewrite(const Graph& graph, Rewriter::Rule rule) {
-  Rewriter rewriter(std::move(rule));
-  return {graph.parameters, rewriter(std::span<const Value>(graph.results))};
+Graph rewrite(const Graph& graph, const RewriteRule& rule) {
+  return {graph.parameters, rewrite(std::span<const Value>(graph.results), rule)};
 }
 
 }  // namespace cermet::ir

@@ -3,7 +3,6 @@
 // what is printed and parsed, verified, interpreted and compiled.
 
 #include <functional>
-#include <unordered_map>
 #include <vector>
 
 #include "ir/node.h"
@@ -22,21 +21,11 @@ std::vector<const Node*> topological_order(std::span<const Value> roots,
                                            const std::function<bool(const Node&)>& stop = nullptr);
 
 // Rebuilds what the roots need, operands first. `rule` gets each old node with its new operands and
-// returns the node that replaces it; an empty Value stands for "the same op on the new operands"
-// (the old node if none changed).
-class Rewriter {
- public:
-  using Rule = std::function<Value(const Node& node, std::span<const Value> operands)>;
-  explicit Rewriter(Rule rule) : rule_(std::move(rule)) {}
-  Value operator()(const Value& root);
-  std::vector<Value> operator()(std::span<const Value> roots);
-
- private:
-  Rule rule_;
-  std::unordered_map<const Node*, Value> done_;
-};
-
-Graph rewrite(const Graph& graph, Rewriter::Rule rule);
+// returns the node that replaces it; an empty Value stands for "the same op on the new operands".
+// A node of which nothing changed is that node still: where no rule applies, nothing is copied.
+using RewriteRule = std::function<Value(const Node& node, std::span<const Value> operands)>;
+std::vector<Value> rewrite(std::span<const Value> roots, const RewriteRule& rule);
+Graph rewrite(const Graph& graph, const RewriteRule& rule);
 
 // The node with other operands: same op, attributes and dtype.
 Value with_operands(const Node& node, std::span<const Value> operands);

@@ -85,6 +85,10 @@ inline constexpr size_t op_count = structural_op_count
     ;
 
 constexpr bool is_elementwise(Op op) { return size_t(op) >= structural_op_count; }
+// Whether an element of the result is made of one element of each operand, of the same position.
+constexpr bool is_pointwise(Op op) {
+  return is_elementwise(op) || op == Op::Cast || op == Op::Bitcast;
+}
 
 // How reductions, scans and scatters combine two elements. Set (scatter only): the later one.
 enum class Combine : uint8_t { Sum, Prod, Max, Min, Set };

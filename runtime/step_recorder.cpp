@@ -50,13 +50,13 @@ ir::Value StepRecorder::placed(const ir::Value& value, int place) {
 }
 
 std::vector<ir::Value> StepRecorder::without_placed(std::span<const ir::Value> values) {
-  return ir::Rewriter([](const ir::Node& node, std::span<const ir::Value>) {
+  return ir::rewrite(values, [](const ir::Node& node, std::span<const ir::Value>) {
     const auto* stand_in =
         node.op == ir::Op::Data
             ? dynamic_cast<const Placeholder*>(node.as<ir::DataAttr>().storage.get())
             : nullptr;
     return stand_in ? stand_in->value() : ir::Value();
-  })(values);
+  });
 }
 
 StepRecorder::Captured& StepRecorder::capture(const std::shared_ptr<Cell>& cell) {
