@@ -4,12 +4,14 @@
 // A gather reads a buffer, so gathering from a computed value would store all of it. Picking one
 // log probability of each row (the usual loss) needs few of them: gather(f(x, y), i) becomes
 // f(gather(x, i), gather(y, i)), and where y is the same along the axis, only a view is left of its
-// gather.
+// gather. The gradient of that is a scatter of one update to each row of zeros: comparing every
+// position with the row's index needs no buffer either.
 
 #include "compiler/fuse_prepare.h"
 
 #include <limits>
 
+#include "compiler/chunks.h"
 #include "compiler/fuse_maps.h"
 #include "ir/build.h"
 #include "ir/check.h"
@@ -84,13 +86,49 @@ Value sort_last(const ir::Node& node, const Value& x) {
                        attr.axis, last);
 }
 
+// An array of integers that lies in memory and from which the index is computed element by element;
+// else the index.
+Value stored_below(const Value& index) {
+  constexpr size_t most = 16;
+  std::vector<Value> pending{index};
+  for (size_t i = 0; i < pending.size() && i < most; ++i) {
+    const Value x = pending[i];
+    if (x->shape != index->shape || is_bool(x->dtype) || is_float(x->dtype)) continue;
+    const bool view = x->op == Op::View && x->view().single() && !x->view().masked();
+    if ((view ? x->operands[0] : x)->op == Op::Parameter) return ir::cast(x, index->dtype);
+    if (!ir::is_pointwise(x->op)) continue;
+    for (const Value& operand : x->operands) pending.push_back(operand);
+  }
+  return index;
+}
+
+Value scatter_by_comparing(const ir::Node& node, std::span<const Value> operands) {
+  const Value &x = operands[0], &index = operands[1], &updates = operands[2];
+  const auto [combine, axis] = node.as<ir::CombineAttr>();
+  Shape rows = x->shape;
+  rows[size_t(axis)] = 1;
+  if (x->op != Op::Constant || index->shape != rows || x->numel() == 0) return {};
+  // Reading at the index reports one that is out of range: all elements of a row are the same
+  // there.
+  const Value stored = stored_below(index);
+  const Value read = ir::gather(ir::expand(stored, x->shape), index, axis);
+  const Value checked = stored == index ? read : index + (read - stored);
+  Shape along(x->shape.size(), 1);
+  along[size_t(axis)] = x->shape[size_t(axis)];
+  const Value positions = ir::reshape(ir::iota(x->shape[size_t(axis)]), along);
+  const Value here = ir::eq(ir::expand(positions, x->shape), ir::expand(checked, x->shape));
+  const Value before = ir::constant_bits(x->dtype, rows, x->as<ir::ConstantAttr>().bits);
+  const Value after = combine == ir::Combine::Set ? updates : combined(combine, before, updates);
+  return ir::where(here, ir::expand(after, x->shape), x);
+}
+
 class GatherSinker {
  public:
   GatherSinker(const Value& index, int64_t axis) : index_(index), axis_(axis) {}
 
   // The gathered elements of x, or nothing if that takes too many ops or does not pay.
   Value operator()(const Value& x) {
-    Value out = ir::is_elementwise(x->op) || x->op == Op::Cast ? sink(x) : Value();
+    Value out = ir::is_pointwise(x->op) ? sink(x) : Value();
     return gathers_ > 0 ? out : Value();
   }
 
@@ -99,7 +137,7 @@ class GatherSinker {
 
   Value sink(const Value& x) {
     if (ops_ > most_ops) return {};
-    if (ir::is_elementwise(x->op) || x->op == Op::Cast || x->op == Op::Bitcast) {
+    if (ir::is_pointwise(x->op)) {
       ++ops_;
       SmallVector<Value, 3> operands;
       for (const Value& v : x->operands) {
@@ -141,19 +179,13 @@ Value simpler(const ir::Node& node, std::span<const Value> operands) {
       if (node.numel() > operands[0]->numel() / fewer) return {};
       return GatherSinker(operands[1], node.as<ir::AxisAttr>().axis)(operands[0]);
     }
+    case Op::Scatter: return scatter_by_comparing(node, operands);
     default: return {};
   }
 }
 
 }  // namespace
 
-ir::Graph prepare_for_fusion(const ir::Graph& graph) {
-  // Most graphs need nothing; finding that out is cheaper than rebuilding them.
-  for (const ir::Node* node : ir::topological_order(graph.results)) {
-    if (!node->operands.empty() && simpler(*node, node->operands))
-      return ir::rewrite(graph, simpler);
-  }
-  return graph;
-}
+ir::Graph prepare_for_fusion(const ir::Graph& graph) { return ir::rewrite(graph, simpler); }
 
 }  // namespace cermet::compiler

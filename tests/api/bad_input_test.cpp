@@ -96,6 +96,10 @@ TEST_CASE("bad input: indices out of range are errors when they are read, not ga
   CHECK_ERROR(ct::one_hot(ct::tensor({0, 5}), 5).realize(), "5");
   CHECK_ERROR(ct::one_hot(ct::tensor({-1}), 5).realize(), "-1");
   CHECK_ERROR(ct::cross_entropy(a, ct::tensor({0, 3})).item<float>(), "3");
+  // The gradient on its own compares positions with the labels instead of reading there.
+  const Tensor x = a.clone().set_requires_grad();
+  const Tensor loss = ct::cross_entropy(x, ct::tensor({0, 3}));
+  CHECK_ERROR(ct::grad(loss, x).realize(), "3");
   // And the tensor is as usable as before.
   CHECK(a.take(at(-1)).item<float>() == 5);
 }
