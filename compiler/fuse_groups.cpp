@@ -164,6 +164,13 @@ class Planner {
     return 1;
   }
 
+  // A single number is computed before the loops of each kernel that needs it: less than a launch.
+  bool is_small_number(int32_t n) {
+    constexpr int few_cycles = 60;
+    return book_.node(n).numel() == 1 && !book_.facts(n).epilogue &&
+           book_.facts(n).cycles <= few_cycles;
+  }
+
   // Why a pointwise node is not repeated in all its users, or an empty string.
   std::string why_not_repeated(int32_t n, const std::vector<Site>& where) {
     int64_t evaluations = 0;
@@ -176,7 +183,7 @@ class Planner {
           evaluated(plan_.maps[size_t(site.map)], book_.node(n).numel()) / rows_beside_each(site);
     }
     const int64_t elements = book_.node(n).numel();
-    if (evaluations <= elements) return "";
+    if (evaluations <= elements || is_small_number(n)) return "";
     return why_stored(book_.facts(n), double(evaluations) / double(elements), target_);
   }
 

@@ -142,7 +142,7 @@ std::string Joiner::become_rows(const NodeFacts& facts, const Site& site, bool p
   if (numel(g.axes) == rows || (part && is_part(map, rows))) {
     // An epilogue: the reduced axes are new.
     if (!is_permutation(map, rows) && !(part && is_part(map, rows))) return other_order;
-    for (int64_t extent : inner) g.axes.push_back(extent), g.inner.push_back(1);
+    add_reduced(g, facts, map);
   } else {  // broadcast back: some axes of the space are the reduced ones
     if (numel(g.axes) != rows * numel(inner)) return "different index space";
     if (!map.single() || map.masked()) return "its broadcast is not along axes of the consumer";
@@ -156,6 +156,33 @@ std::string Joiner::become_rows(const NodeFacts& facts, const Site& site, bool p
   g.kind = Group::Kind::Row;
   g.one_inner |= position;
   return "";
+}
+
+// The group's axes and those that the node reduces: for row programs in the order of the operand,
+// so that all groups over one array have the same axes. But what is right behind a contraction
+// stays in the kernel of that, which a group with other axes does not take it from.
+void Joiner::add_reduced(Group& g, const NodeFacts& facts, const ViewMap& map) const {
+  const NodeFacts& x = plan_.nodes[size_t(facts.operands[0])];
+  const Shape& shape = x.node->shape;
+  AxisFlags flags(shape.size(), 0);
+  if (facts.node->op == Op::Reduce)
+    for (int64_t axis : facts.node->as<ir::ReduceAttr>().axes) flags[size_t(axis)] = 1;
+  Shape kept, axes;
+  AxisFlags inner;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (shape[d] == 1) continue;
+    if (!flags[d]) kept.push_back(shape[d]);
+    axes.push_back(shape[d]), inner.push_back(flags[d]);
+  }
+  const bool behind_contraction = x.kind == NodeKind::Once || (x.epilogue && x.anchor < 0);
+  const bool program =
+      facts.node->op == Op::Reduce && plan_.programs.contains(frame_of(*facts.node));
+  if (program && !behind_contraction && kept == g.axes && map.is_identity()) {
+    g.axes = std::move(axes), g.inner = std::move(inner);
+    return;
+  }
+  for (int64_t extent : without_units(inner_extents(*facts.node)))
+    g.axes.push_back(extent), g.inner.push_back(1);
 }
 
 bool Joiner::has_other_frame(int32_t group, const NodeFacts& reduction) const {

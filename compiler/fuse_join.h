@@ -44,6 +44,7 @@ class Joiner {
   std::string join_scan(const NodeFacts& facts, const Site& site);
   std::string join_contraction(const NodeFacts& facts, const Site& site, bool part);
   std::string become_rows(const NodeFacts& facts, const Site& site, bool part);
+  void add_reduced(Group& g, const NodeFacts& facts, const ir::ViewMap& map) const;
   void divide(int32_t group, int32_t map);
   void set_axes(Group& group, const std::vector<Shape>& parts);
 

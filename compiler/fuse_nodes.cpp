@@ -130,6 +130,12 @@ void estimate(const Plan& plan, NodeFacts& facts) {
 
 }  // namespace
 
+Frame frame_of(const ir::Node& reduction) {
+  const int64_t axis = reduction.op == Op::Reduce ? reduction.as<ir::ReduceAttr>().axes[0]
+                                                  : reduction.as<ir::CombineAttr>().axis;
+  return {reduction.numel(), numel(inner_extents(reduction)), axis};
+}
+
 int64_t Group::rows() const {
   int64_t count = 1;
   for (size_t d = 0; d < axes.size(); ++d) count *= inner[d] ? 1 : axes[d];
@@ -146,6 +152,12 @@ Plan plan_nodes(const ir::Graph& graph) {
   for (const ir::Node* node : order) {
     NodeFacts facts{.node = node, .kind = kind_of(*node), .operands = {}};
     for (const ir::Value& v : node->operands) facts.operands.push_back(plan.index.at(v.get()));
+    if (node->op == Op::Reduce) {
+      const int32_t before = plan.nodes[size_t(facts.operands[0])].frame;
+      const Frame frame = frame_of(*node);
+      if (before >= 0 && frame_of(*plan.nodes[size_t(before)].node) == frame)
+        plan.programs.insert(frame);
+    }
     follow_frame(plan, int32_t(plan.nodes.size()), facts);
     estimate(plan, facts);
     follow_source(plan, int32_t(plan.nodes.size()), facts);

@@ -15,6 +15,8 @@
 // No cycle can arise: every group has a stage, and whoever stores what another group loads has the
 // larger stage. Joining, merging and raising a stage compare two integers.
 
+#include <array>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -80,6 +82,10 @@ struct Group {
   int64_t columns() const;
 };
 
+// Rows, columns and the first reduced axis of a reduction.
+using Frame = std::array<int64_t, 3>;
+Frame frame_of(const ir::Node& reduction);
+
 struct Plan {
   std::vector<NodeFacts> nodes;  // in topological order
   std::unordered_map<const ir::Node*, int32_t> index;
@@ -88,6 +94,7 @@ struct Plan {
   std::vector<KernelBuffer> buffers;
   std::vector<int32_t> buffer_of;  // per node: where others load it from, or -1
   std::vector<int32_t> group_of;   // per node: the group that computes and stores it, or -1
+  std::set<Frame> programs;        // of reductions that need another one of the same frame
   std::vector<bool> once;          // per node, or empty: see Expr::once
   std::vector<Refusal> refusals;
 

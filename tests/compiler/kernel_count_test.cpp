@@ -90,6 +90,60 @@ TEST_CASE("kernel count: negative log likelihood is in the kernel of its softmax
   CHECK(check_fusion(graph, rounded, std::vector<int64_t>{0, 5}).kernels.size() == 1);
 }
 
+TEST_CASE("kernel count: the gradient of negative log likelihood compares positions") {
+  const Value x = param(0, {6, 5}), label = parameter(1, DType::I64, {6, 1});
+  // Negative labels count from the end.
+  const Value zero = constant(DType::I64, {6, 1}, int64_t(0)), five = like(zero, 5);
+  const Value wrapped = where(lt(label, zero), label + five, label);
+  for (const Value& index : {label, wrapped}) {
+    const std::vector<Value> out = {gather(log_softmax(x, 1), index, 1)}, in = {x};
+    const std::vector<Value> cotangent = {param(2, {6, 1})};
+    std::vector<Value> both = cermet::compiler::vjp(out, in, cotangent);
+    both.push_back(out[0]);
+    const std::vector<int64_t> ranges{0, 5};
+    CHECK(check_fusion(graph_of(std::move(both)), rounded, ranges).kernels.size() == 1);
+  }
+  const Value mean = reduce(Combine::Sum, gather(log_softmax(x, 1), label, 1), Dims{0, 1}) * -0.125;
+  const std::vector<Value> out = {mean}, in = {x}, cotangent = {constant(DType::F32, {}, 1.0)};
+  std::vector<Value> both = cermet::compiler::vjp(out, in, cotangent);
+  both.push_back(mean);
+  // The loss of all rows is the sum of what that of the rows gave.
+  CHECK(
+      check_fusion(graph_of(std::move(both)), rounded, std::vector<int64_t>{0, 5}).kernels.size() ==
+      2);
+}
+
+TEST_CASE("kernel count: scatters of one update to each row of a constant are maps") {
+  const Value index = parameter(0, DType::I64, {6, 1}), updates = param(1, {6, 1});
+  const Value base = constant(DType::F32, {6, 5}, 0.5);
+  for (Combine combine : {Combine::Sum, Combine::Prod, Combine::Max, Combine::Min, Combine::Set}) {
+    const Graph graph = graph_of({scatter(combine, base, index, updates, 1)});
+    CHECK(check_fusion(graph, {}, std::vector<int64_t>{5}).kernels.size() == 1);
+  }
+}
+
+TEST_CASE("kernel count: a single number is computed where it is needed") {
+  const Value x = param(0, {6, 5}), rate = param(1, {}), steps = param(2, {});
+  const Value scale = expand(reshape(rate / (1.0 + sqrt(steps)), Shape{1, 1}), Shape{6, 5});
+  CHECK(kernels({x * scale, sum(x * scale, {1}), sum(x * scale, {0})}) == 2);
+}
+
+TEST_CASE("kernel count: batch norm and its backward pass take one") {
+  const Value x = param(0, {4, 3, 4, 5}), dy = param(1, {4, 3, 4, 5});
+  const Value gamma = param(2, {3, 1, 1}), beta = param(3, {3, 1, 1});
+  const Value m = mean(x, {0, 2, 3}), centred = x - m,
+              variance = mean(centred * centred, {0, 2, 3});
+  const Value normal = centred / sqrt(variance + 1e-5) * gamma + beta;
+  const Value zero = constant(DType::F32, {}, 0.0);
+  for (const Value& y : {normal, maximum(normal, zero)}) {
+    const std::vector<Value> out = {y}, in = {x, gamma, beta}, cotangent = {dy};
+    CHECK(kernels(cermet::compiler::vjp(out, in, cotangent)) == 1);
+    std::vector<Value> both = cermet::compiler::vjp(out, in, cotangent);
+    both.push_back(y);
+    CHECK(kernels(std::move(both)) == 1);
+  }
+}
+
 TEST_CASE("kernel count: row programs over more axes") {
   const Value x = param(0, {2, 3, 4, 5});
   CHECK(kernels({softmax(x, 3)}) == 1);
