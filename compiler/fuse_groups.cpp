@@ -184,7 +184,15 @@ class Planner {
     }
     const int64_t elements = book_.node(n).numel();
     if (evaluations <= elements || is_small_number(n)) return "";
-    return why_stored(book_.facts(n), double(evaluations) / double(elements), target_);
+    const std::string reason =
+        why_stored(book_.facts(n), double(evaluations) / double(elements), target_);
+    // How often that is, its tiles decide.
+    const auto is_operand = [&](const Site& site) {
+      return !site.row && book_.group(site.group).kind == Group::Kind::Contract;
+    };
+    if (reason.empty() || std::ranges::none_of(where, is_operand)) return reason;
+    return fmt::format("a contraction would compute it for each tile again, an op of {} cycles",
+                       book_.facts(n).cycles);
   }
 
   void visit_computed(int32_t n, Uses& uses, const std::vector<int32_t>& stores) {

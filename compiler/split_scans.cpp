@@ -66,8 +66,6 @@ Value scanned_in_chunks(const ir::Node& node, std::span<const Value> operands) {
 
 }  // namespace
 
-ir::Graph split_scans(const ir::Graph& graph) {
-  return ir::rewrite(graph, scanned_in_chunks);
-}
+ir::Graph split_scans(const ir::Graph& graph) { return ir::rewrite(graph, scanned_in_chunks); }
 
 }  // namespace cermet::compiler

@@ -58,8 +58,6 @@ Value scattered_in_chunks(const ir::Node& node, std::span<const Value> operands)
 
 }  // namespace
 
-ir::Graph split_scatters(const ir::Graph& graph) {
-  return ir::rewrite(graph, scattered_in_chunks);
-}
+ir::Graph split_scatters(const ir::Graph& graph) { return ir::rewrite(graph, scattered_in_chunks); }
 
 }  // namespace cermet::compiler
