@@ -65,11 +65,19 @@ KernelProgram fuse(const ir::Graph& graph, const Target& target) {
   const ir::Graph expanded = expand_short_reductions(split_reductions(parallel, target));
   const ir::Graph prepared = prepare_for_fusion(expanded);
   if (target.memory_budget == 0) return fuse_prepared(prepared, target, true).program;
+  KernelProgram whole = fuse_prepared(prepared, target, true).program;
+  if (needed_bytes(whole) <= target.memory_budget) return whole;
+  // The choice looks at temporaries in places of their own: with others it ends too early.
+  const auto fuse_apart = [&](const ir::Graph& g, bool chains) {
+    FusedGraph out = fuse_prepared(g, target, chains);
+    out.program.in_place = false;
+    return out;
+  };
   // What the kernels of a chain share stays until the whole chain has run.
   const auto fuse_small = [&](const ir::Graph& g) {
-    FusedGraph chained = fuse_prepared(g, target, true);
+    FusedGraph chained = fuse_apart(g, true);
     if (needed_bytes(chained.program) <= target.memory_budget) return chained;
-    FusedGraph apart = fuse_prepared(g, target, false);
+    FusedGraph apart = fuse_apart(g, false);
     return needed_bytes(apart.program) < needed_bytes(chained.program) ? apart : chained;
   };
   return rematerialize(fuse_small(prepared), target.memory_budget, fuse_small).program;
