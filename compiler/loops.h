@@ -45,6 +45,8 @@ namespace cermet::compiler::loops {
 //                 one rounding
 //   Exponent      floor(log2 |x|), -infinity for 0
 //   Significand   x / 2^k in [3/4, 3/2) for some k; of infinity 1, of negative numbers NaN
+// Lookup          imm: row of compiler/lookup_tables.h; operand: i32; f32, the number of the row
+//                 that the low five bits say; on CPUs with AVX-512
 //   Shl, Shr      counts below the width; Shr is arithmetic for signed integers
 //   Lt .. Ne      to Bool; false on NaN, but for Ne
 //   And .. Not    integers and Bool
@@ -106,6 +108,7 @@ namespace cermet::compiler::loops {
   X(Neg, neg, Pure) X(Abs, abs, Pure) X(Fma, fma, Pure) X(Sqrt, sqrt, Pure)                         \
   X(Floor, floor, Pure) X(Ceil, ceil, Pure) X(Trunc, trunc, Pure) X(RoundEven, round_even, Pure)    \
   X(Scale, scale, Pure) X(Exponent, exponent, Pure) X(Significand, significand, Pure)               \
+  X(Lookup, lookup, Pure)                                                                           \
   X(Copysign, copysign, Pure) X(RoundTf32, round_tf32, Pure)                                        \
   X(DivApprox, div_approx, Pure) X(SqrtApprox, sqrt_approx, Pure)                                   \
   X(Exp2Approx, exp2_approx, Pure) X(Log2Approx, log2_approx, Pure)                                 \

@@ -28,6 +28,7 @@ class Builder {
   bool has_fma() const { return target_.fma; }
   // AVX-512; GPUs have no such instructions.
   bool has_exponents() const { return target_.masked_memory && target_.compute == 0; }
+  bool has_lookup() const { return has_exponents(); }
   const Target& target() const { return target_; }
 
   // Constants; lanes of `like`, or scalar.
@@ -55,6 +56,9 @@ class Builder {
   Ref scale(Ref x, Ref n) { return same(Opcode::Scale, {x, n}); }
   Ref exponent(Ref x) { return same(Opcode::Exponent, {x}); }
   Ref significand(Ref x) { return same(Opcode::Significand, {x}); }
+  Ref lookup(Ref index, int row) {
+    return pure(Opcode::Lookup, DType::F32, lanes(index), {index}, row);
+  }
   Ref abs(Ref x) { return same(Opcode::Abs, {x}); }
   Ref floor(Ref x) { return same(Opcode::Floor, {x}); }
   Ref ceil(Ref x) { return same(Opcode::Ceil, {x}); }

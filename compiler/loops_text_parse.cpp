@@ -25,6 +25,7 @@ Detail detail_of(Opcode op) {
     case Opcode::Constant: return Detail::Literal;
     case Opcode::Argument:
     case Opcode::Extract:
+    case Opcode::Lookup:
     case Opcode::Report:
     case Opcode::ShuffleXor:
     case Opcode::Mma:

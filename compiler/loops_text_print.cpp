@@ -160,6 +160,7 @@ class Printer : private ir::TextWriter {
       case Opcode::Constant: word(" ", ir::print_literal(i.dtype, uint64_t(i.imm))); return;
       case Opcode::Argument:
       case Opcode::Extract:
+      case Opcode::Lookup:
       case Opcode::Report:
       case Opcode::ShuffleXor:
       case Opcode::Mma:

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "compiler/lookup_tables.h"
 #include "compiler/loops_verifier.h"
 #include "compiler/loops_verify.h"
 
@@ -109,6 +110,13 @@ void LoopsVerifier::check_other(Ref r, int depth) {
       on_cpu(r);
       if (i.lanes < 2) bad(r, "of one lane");
       if (count(r, 2, 2)) expect(r, 0, i.dtype, i.lanes), expect(r, 1, i.dtype, i.lanes);
+      return;
+    case Opcode::Lookup:
+      on_cpu(r);
+      if (i.dtype != DType::F32) bad(r, "is for f32, not {}", name(i.dtype));
+      if (i.imm < 0 || size_t(i.imm) >= std::size(lookup_rows))
+        bad(r, "row {} of {}", i.imm, std::size(lookup_rows));
+      if (count(r, 1, 1)) expect(r, 0, DType::I32, i.lanes);
       return;
     case Opcode::Thread:
     case Opcode::Block: return on_gpu(r), check_index(r);

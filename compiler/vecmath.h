@@ -9,7 +9,8 @@
 //     tests/compiler/vecmath_test.cpp measures it, and prints the maxima with
 //     CERMET_VECMATH_REPORT=1;
 //   - special values as in C99's Annex F: NaN, infinities, zeros with their signs, domain errors;
-//   - no branch, no table, and no call but those of helpers in rare cases; the default rounding
+//   - no branch, and no call but those of helpers in rare cases; no table but those that one
+//     instruction reads, where there is such a one (compiler/vecmath_table.h); the default rounding
 //     mode is assumed, and that nothing reorders or contracts floating-point operations.
 //
 // The method is the same everywhere: reduce the argument, with the error of the reduction known;

@@ -8,9 +8,11 @@
 // f64 with shorter polynomials.
 //
 // erf is x + x Q(x^2) near zero. Beyond that f64 takes 1 - erfc(x), and f32, where time matters, 1
-// - 2^(p(x)) with p = log2 erfc as a polynomial up to 4, where erf is 1.
+// - 2^(p(x)) with p = log2 erfc as a polynomial up to 4, where erf is 1; or tables, where those are
+// read by one instruction.
 
 #include "compiler/vecmath_exp.h"
+#include "compiler/vecmath_table.h"
 
 namespace cermet::compiler::vecmath {
 
@@ -106,6 +108,8 @@ typename B::Value erfc(B& b, typename B::Value v) {
 template <class B>
 typename B::Value erf(B& b, typename B::Value v) {
   const Number<B> x{&b, v}, size = absolute(x);
+  if constexpr (requires { b.lookup(v, 0); })
+    if (x.dtype() == DType::F32 && has_lookup(x)) return odd_by_table(x, erf_rows, 3.99).value;
   if (x.dtype() == DType::F32) {
     // One evaluation with the coefficients of either polynomial: y is erf(x) or log2 erfc(x).
     const Number<B> bounded = at_most(size, 4.0), far = size > 0.9277;

@@ -4,7 +4,8 @@
 //
 // sinh and cosh: with e^x = 2^n (1 + t), t = e^r - 1, the sum of h = e^x / 4 and +-1 / (16 h) is
 // made with the rounding error of 1 + t carried along; doubling last lets the result overflow no
-// earlier than it must. sinh below 1 is an odd polynomial. tanh is (e^(2x) - 1) / (e^(2x) + 1).
+// earlier than it must. sinh below 1 is an odd polynomial. tanh is (e^(2x) - 1) / (e^(2x) + 1); of
+// f32 a table's polynomials, where one instruction reads those.
 //
 // The inverses are logarithms of 1 + u with u and its rounding error (asinh: u = x + x^2 / (1 +
 // sqrt(x^2 + 1)), acosh: u = y + sqrt(2 y + y^2) with y = x - 1, atanh: u = 2x / (1 - x)); where
@@ -12,6 +13,7 @@
 
 #include "compiler/vecmath_exp.h"
 #include "compiler/vecmath_log.h"
+#include "compiler/vecmath_table.h"
 
 namespace cermet::compiler::vecmath {
 
@@ -68,6 +70,8 @@ template <class B>
 typename B::Value tanh(B& b, typename B::Value v) {
   const Number<B> x{&b, v}, size = absolute(x);
   const bool f32 = x.dtype() == DType::F32;
+  if constexpr (requires { b.lookup(v, 0); })
+    if (f32 && has_lookup(x)) return odd_by_table(x, tanh_rows, 9.99).value;
   const Number<B> twice = at_most(size + size, f32 ? 20 : 42);  // from where it is 1
   const Number<B> t = expm1_for_quotient(twice);
   // t / (d + d_low) is y - (y d - t + y d_low) / d. As 1 / d is (1 - y) / 2, a line will do for it;

@@ -20,6 +20,8 @@
 // A builder may also have, where has_exponents() is true (the formulas do without, with the same
 // bits):
 //   scale(x, n) exponent(x) significand(x): see Opcode::Scale and the next two
+// and where has_lookup() is true (formulas with tables are others, so are their bits):
+//   lookup(i, row): see Opcode::Lookup
 // A builder with `static constexpr bool inlines_large_arguments = true` gets what the helpers of
 // sin, cos and tan do as operations, in every lane.
 //
@@ -228,6 +230,14 @@ template <class B>
 bool has_exponents(Number<B> x) {
   if constexpr (requires { x.builder->has_exponents(); })
     return x.builder->has_exponents();
+  else
+    return false;
+}
+
+template <class B>
+bool has_lookup(Number<B> x) {
+  if constexpr (requires { x.builder->has_lookup(); })
+    return x.builder->has_lookup();
   else
     return false;
 }

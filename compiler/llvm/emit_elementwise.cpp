@@ -99,11 +99,12 @@ llvm::Value* emit_exponent_register(IRBuilder& b, Opcode op, DType dtype,
   return nullptr;
 }
 
-// Of any number of lanes: in registers of 64 bytes, or one that is filled up to 16.
-llvm::Value* emit_exponent_op(IRBuilder& b, Opcode op, DType dtype,
-                              llvm::ArrayRef<llvm::Value*> v) {
-  const int lanes = lanes_of(v[0]), size = int(size_of(dtype));
-  const int step = std::clamp(lanes, 16 / size, 64 / size);
+// An operation on whole registers of so many lanes for any number of lanes: in several registers,
+// or one that is filled up.
+template <class Operation>
+llvm::Value* in_registers(IRBuilder& b, int step, llvm::ArrayRef<llvm::Value*> v,
+                          Operation operation) {
+  const int lanes = lanes_of(v[0]);
   const auto part = [&](llvm::Value* x, int first) {
     if (!x->getType()->isVectorTy())
       return b.CreateInsertElement(
@@ -117,7 +118,7 @@ llvm::Value* emit_exponent_op(IRBuilder& b, Opcode op, DType dtype,
   for (int first = 0; first < lanes; first += step) {
     llvm::SmallVector<llvm::Value*, 2> operands;
     for (llvm::Value* x : v) operands.push_back(part(x, first));
-    parts.push_back(emit_exponent_register(b, op, dtype, operands));
+    parts.push_back(operation(operands));
   }
   if (!v[0]->getType()->isVectorTy()) return b.CreateExtractElement(parts[0], uint64_t(0));
   while (parts.size() > 1) {  // as many as a power of two
@@ -131,6 +132,14 @@ llvm::Value* emit_exponent_op(IRBuilder& b, Opcode op, DType dtype,
   llvm::SmallVector<int, 16> own;
   for (int i = 0; i < lanes; ++i) own.push_back(i);
   return b.CreateShuffleVector(parts[0], own);
+}
+
+llvm::Value* emit_exponent_op(IRBuilder& b, Opcode op, DType dtype,
+                              llvm::ArrayRef<llvm::Value*> v) {
+  const int size = int(size_of(dtype));
+  return in_registers(
+      b, std::clamp(lanes_of(v[0]), 16 / size, 64 / size), v,
+      [&](llvm::ArrayRef<llvm::Value*> x) { return emit_exponent_register(b, op, dtype, x); });
 }
 
 }  // namespace
@@ -174,6 +183,17 @@ llvm::Value* emit_elementwise(IRBuilder& b, Opcode op, DType dtype,
   }
   CERMET_CHECK(false, "{} is no lane-by-lane opcode", name(op));
   return nullptr;
+}
+
+llvm::Value* emit_lookup(IRBuilder& b, const float (&row)[lookup_entries], llvm::Value* index) {
+  constexpr int lanes = lookup_entries / 2;
+  const auto half = [&](int first) {
+    return llvm::ConstantDataVector::get(b.getContext(), llvm::ArrayRef(row + first, lanes));
+  };
+  return in_registers(b, lanes, index, [&](llvm::ArrayRef<llvm::Value*> x) -> llvm::Value* {
+    return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpermi2var_ps_512, {},
+                             {half(0), x[0], half(lanes)});
+  });
 }
 
 // One integer of as many bits as there are lanes: a movmsk or a mask register.

@@ -5,6 +5,7 @@
 #include <llvm/ADT/ArrayRef.h>
 
 #include "compiler/llvm/types.h"
+#include "compiler/lookup_tables.h"
 #include "compiler/loops.h"
 #include "compiler/target.h"
 
@@ -13,6 +14,9 @@ namespace cermet::compiler::llvm_backend {
 // An opcode from Add to Select (not Convert, not Bitcast). `dtype` is that of the last operand.
 llvm::Value* emit_elementwise(IRBuilder& b, loops::Opcode op, DType dtype,
                               llvm::ArrayRef<llvm::Value*> operands);
+
+// The numbers that the low five bits of i32 lanes say.
+llvm::Value* emit_lookup(IRBuilder& b, const float (&row)[lookup_entries], llvm::Value* index);
 
 // ReduceAdd to ReduceAnd.
 llvm::Value* emit_reduction(IRBuilder& b, loops::Opcode op, DType dtype, llvm::Value* x);

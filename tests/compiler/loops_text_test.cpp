@@ -63,6 +63,8 @@ kernel arguments=2 {
   %25 = extract f32 7 %24
   %26 = result i64 1 %8
   %27 = zip_low f32x8 %24, %7
+  %28 = bitcast i32x8 %27
+  %29 = lookup f32x8 3 %28
   prefetch f32 b0 %26
   store f32 b2 %26, %25
 }

@@ -74,7 +74,7 @@ bool same(T a, T b) {
 template <class To, class From>
 void check(const Function& f, const std::vector<From>& x, const std::vector<From>& y) {
   for (const Target& target : runnable_targets()) {
-    HostBuilder host(target.fma);
+    HostBuilder host(target.fma, target.masked_memory);
     const int lanes = target.vector_bytes / int(std::max(sizeof(From), sizeof(To)));
     std::vector<From> u = x, v = y;
     std::vector<To> z(x.size());

@@ -1,7 +1,7 @@
 #pragma once
 // A builder (see compiler/vecmath_number.h) that computes at once, on the host, `lanes` values at a
 // time. It is how the vector mathematics is tested without a code generator. `fused` says whether
-// the target it stands for has fma.
+// the target it stands for has fma, `lookup` whether it has Opcode::Lookup.
 
 #include <array>
 #include <bit>
@@ -15,6 +15,7 @@
 
 #include "cermet/dtype.h"
 #include "compiler/kernel_helpers.h"
+#include "compiler/lookup_tables.h"
 #include "compiler/loops.h"
 
 namespace cermet::test {
@@ -66,7 +67,7 @@ class HostBuilder {
     }
   };
 
-  explicit HostBuilder(bool fused) : fused_(fused) {}
+  explicit HostBuilder(bool fused, bool lookup = false) : fused_(fused), lookup_(lookup) {}
 
   template <class T>
   static Value load(const T* from) {
@@ -83,6 +84,7 @@ class HostBuilder {
 
   DType dtype(const Value& v) const { return v.type; }
   bool has_fma() const { return fused_; }
+  bool has_lookup() const { return lookup_; }
 
   Value constant(const Value&, DType type, double c) {
     return floats(type, [&]<class T>(T) { return make<T>(type, [&](int) { return T(c); }); });
@@ -152,6 +154,13 @@ class HostBuilder {
     if (a.type == DType::Bool) return whole(a, a, [](auto x, auto) { return x ^ 1; });
     return whole(a, a, [](auto x, auto) { return ~x; });
   }
+  Value lookup(const Value& index, int row) {
+    if (index.type != DType::I32) throw std::logic_error("host builder: lookup without an i32");
+    return make<float>(DType::F32, [&](int i) {
+      return compiler::lookup_rows[row][index.as<uint32_t>()[i] % compiler::lookup_entries];
+    });
+  }
+
   // A count outside the width is undefined on the targets, so it is an error here.
   Value shl(const Value& a, const Value& b) {
     return whole(a, b, [](auto x, auto y) {
@@ -319,7 +328,7 @@ class HostBuilder {
     });
   }
 
-  bool fused_;
+  bool fused_, lookup_;
 };
 
 }  // namespace cermet::test

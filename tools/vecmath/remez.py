@@ -127,6 +127,7 @@ FITS = {
     "log2_short": (ROOT(lambda s: 2 * mp.atanh(s) / s / mp.log(2)), one, tiny, smax**2, 4, 53, 0),
     "pow_f64": (pow_g, one, tiny, smax**2, 7, 53, 0),
     "sin_f32": (sin_g, sin_w, tiny, (mp.pi / 4 + 0.005) ** 2, 2, 24, 2),
+    "sin_half_turn_f32": (sin_g, sin_w, tiny, (mp.pi / 2 + 0.004) ** 2, 3, 24, 2),
     "sin_f64": (sin_g, sin_w, tiny, (mp.pi / 4 * 1.0001) ** 2, 5, 53, 2),
     "cos_f32": (cos_g, cos_w, tiny, (mp.pi / 4 + 0.005) ** 2, 2, 24, 2),
     "cos_f64": (cos_g, cos_w, tiny, (mp.pi / 4 * 1.0001) ** 2, 5, 53, 2),
