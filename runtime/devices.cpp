@@ -28,15 +28,11 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_at(int place,
                                                            compiler::Numerics numerics) {
   refuse_while_recording();
   const int64_t budget = current_memory_budget();
+  if (place <= 0) return default_engine().realize(roots, numerics, budget);
   std::vector<std::shared_ptr<const ir::Storage>> out;
   out.reserve(roots.size());
-  if (place <= 0) {
-    for (auto& storage : default_engine().realize(roots, numerics, budget))
-      out.push_back(std::move(storage));
-  } else {
-    for (auto& storage : gpu_engine(place - 1).realize(roots, numerics, budget))
-      out.push_back(std::move(storage));
-  }
+  for (auto& storage : gpu_engine(place - 1).realize(roots, numerics, budget))
+    out.push_back(std::move(storage));
   return out;
 }
 
@@ -119,18 +115,11 @@ std::map<int, std::vector<size_t>> by_place(std::span<const ir::Value> roots) {
 
 }  // namespace
 
-std::vector<std::shared_ptr<const ir::Storage>> run_request(int place, const Request& request,
-                                                            std::span<const ir::Value> inputs) {
-  std::vector<std::shared_ptr<const ir::Storage>> out;
-  out.reserve(request.roots.size());
-  if (place <= 0) {
-    for (auto& storage : default_engine().run(request, inputs)) out.push_back(std::move(storage));
-  } else {
-    for (auto& storage : gpu_engine(place - 1).run(request, inputs))
-      out.push_back(std::move(storage));
-    for (const auto& elements : out) require_right(*elements);
-  }
-  return out;
+void run_on_gpu(int place, const Request& request, std::span<const ir::Value> inputs,
+                std::span<std::shared_ptr<const ir::Storage>> results) {
+  auto computed = gpu_engine(place - 1).run(request, inputs);
+  for (size_t i = 0; i < computed.size(); ++i) results[i] = std::move(computed[i]);
+  for (const auto& elements : results) require_right(*elements);
 }
 
 std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const ir::Value> roots) {

@@ -36,9 +36,10 @@ std::vector<std::shared_ptr<const ir::Storage>> realize_values(std::span<const i
 // What realize_values would take for temporaries and results.
 int64_t planned_bytes(std::span<const ir::Value> roots);
 
-// Runs a request at a place on inputs that are like its own, and waits for it if it can fail.
-std::vector<std::shared_ptr<const ir::Storage>> run_request(int place, const Request& request,
-                                                            std::span<const ir::Value> inputs);
+// Runs a request at the place of a GPU on inputs that are like its own, and waits for it if it can
+// fail. There are as many results as roots.
+void run_on_gpu(int place, const Request& request, std::span<const ir::Value> inputs,
+                std::span<std::shared_ptr<const ir::Storage>> results);
 
 // The outcome of what computed the elements, if it is not known to be good (runtime/open_runs.h).
 std::shared_ptr<Outcome> outcome_of(const ir::Storage& elements);

@@ -209,11 +209,20 @@ std::shared_ptr<const Engine::Plan> Engine::make_plan(const Request& request) {
   return plans_.emplace(request.signature, std::move(plan)).first->second;
 }
 
-std::vector<std::shared_ptr<const BufferStorage>> Engine::realize(std::span<const ir::Value> roots,
-                                                                  compiler::Numerics numerics,
-                                                                  int64_t memory_budget) {
+std::shared_ptr<const Engine::Plan> Engine::plan_for(const Request& request, bool& known) {
+  std::shared_ptr<const Plan> plan = known_plan(request.signature);
+  known = plan != nullptr;
+  return known ? plan : make_plan(request);
+}
+
+std::vector<std::shared_ptr<const ir::Storage>> Engine::realize(std::span<const ir::Value> roots,
+                                                                compiler::Numerics numerics,
+                                                                int64_t memory_budget) {
   const Request request = make_request(roots, numerics, memory_budget);
-  auto out = run(request, request.inputs);
+  bool known = false;
+  const std::shared_ptr<const Plan> plan = plan_for(request, known);
+  std::vector<std::shared_ptr<const ir::Storage>> out(roots.size());
+  run(*plan, known, request.inputs, out);
   for (size_t i = 0; i < roots.size(); ++i)
     if (!roots[i]->reads_borrowed && roots[i]->op != ir::Op::Data) roots[i]->set_value(out[i]);
   return out;
@@ -237,14 +246,10 @@ const void* elements_of(const ir::Node& input, SmallVector<Buffer, 4>& held,
 
 }  // namespace
 
-std::vector<std::shared_ptr<const BufferStorage>> Engine::run(const Request& request,
-                                                              std::span<const ir::Value> inputs) {
-  std::shared_ptr<const Plan> plan = known_plan(request.signature);
-  const bool known = plan != nullptr;
-  if (!known) plan = make_plan(request);
-  const compiler::Program& program = plan->program;
-
-  SmallVector<Buffer, 4> results(request.roots.size());
+void Engine::run(const Plan& plan, bool known, std::span<const ir::Value> inputs,
+                 std::span<std::shared_ptr<const ir::Storage>> out) {
+  const compiler::Program& program = plan.program;
+  SmallVector<Buffer, 4> results(out.size());
   SmallVector<uint64_t, 8> scalars(inputs.size());
   SmallVector<Buffer, 4> held;  // inputs stay where they are while kernels run
   SmallVector<std::shared_ptr<const ir::Storage>, 4> values;
@@ -275,14 +280,10 @@ std::vector<std::shared_ptr<const BufferStorage>> Engine::run(const Request& req
     if (const compiler::Program::Buffer& buffer = program.buffers[b];
         buffer.kind == compiler::KernelBuffer::Kind::Temporary && buffer.home >= 0)
       memory[b] = memory[size_t(buffer.home)];
-  for (size_t i = 0; i < program.launches.size(); ++i) launch(*plan, i, memory);
+  for (size_t i = 0; i < program.launches.size(); ++i) launch(plan, i, memory);
   const auto launches = int64_t(program.launches.size());
   known ? log_.add_known_realize(launches) : log_.add_realize(launches);
-
-  std::vector<std::shared_ptr<const BufferStorage>> out;
-  out.reserve(results.size());
-  for (Buffer& result : results) out.push_back(make_storage(std::move(result)));
-  return out;
+  for (size_t i = 0; i < out.size(); ++i) out[i] = make_storage(std::move(results[i]));
 }
 
 void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memory) {

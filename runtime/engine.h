@@ -51,13 +51,17 @@ class Engine {
   // Computes the roots as one program. Result i is a buffer with the elements of root i, row-major.
   // Nodes without borrowed memory below them remember their value. Throws Error for what a kernel
   // reports (an index out of range), DeviceError when memory or the compiler fails.
-  std::vector<std::shared_ptr<const BufferStorage>> realize(std::span<const ir::Value> roots,
-                                                            compiler::Numerics numerics = {},
-                                                            int64_t memory_budget = 0);
-  // Runs what was requested on these inputs, which are like those of the request; no node is told
-  // its value.
-  std::vector<std::shared_ptr<const BufferStorage>> run(const Request& request,
-                                                        std::span<const ir::Value> inputs);
+  std::vector<std::shared_ptr<const ir::Storage>> realize(std::span<const ir::Value> roots,
+                                                          compiler::Numerics numerics = {},
+                                                          int64_t memory_budget = 0);
+
+  // The program of a request; compiled if it is not known, which `known` says.
+  struct Plan;
+  std::shared_ptr<const Plan> plan_for(const Request& request, bool& known);
+  // Runs it on inputs that are like those of the request, as one that was `known` or not; no node
+  // is told its value. There are as many results as roots.
+  void run(const Plan& plan, bool known, std::span<const ir::Value> inputs,
+           std::span<std::shared_ptr<const ir::Storage>> results);
 
   Allocator& allocator() { return allocator_; }
   ThreadPool& threads() { return threads_; }
@@ -69,7 +73,6 @@ class Engine {
 
  private:
   struct Kernel;
-  struct Plan;
   std::shared_ptr<const Plan> known_plan(const Signature& signature) const;
   std::shared_ptr<const Plan> make_plan(const Request& request);
   // By launch; null for Sort. Those that are missing are loaded side by side.

@@ -66,9 +66,12 @@ struct Slot {
 // What is computed on one device.
 struct Part {
   int place;
-  std::vector<ir::Value> roots;  // they keep the nodes of the request alive
-  Request request;
-  std::vector<Slot> slots;  // by input
+  std::vector<ir::Value> roots = {};  // they keep the nodes of the request alive
+  Request request = {};
+  std::shared_ptr<const Engine::Plan> plan = nullptr;  // on the CPU
+  bool plan_known = false;                             // before it was recorded
+  std::vector<Slot> slots = {};                        // by input
+  size_t first_result = 0;                             // among those of all parts
 };
 
 struct Root {
@@ -82,10 +85,11 @@ struct StepProgram {
   std::vector<Part> parts;
   std::vector<Root> results;
   std::vector<std::pair<size_t, Root>> updates;  // of which captured cell
+  size_t root_count = 0;
 
   Root add_root(int place, const ir::Value& value) {
     auto part = std::ranges::find(parts, place, &Part::place);
-    if (part == parts.end()) part = parts.insert(part, Part{place, {}, {}, {}});
+    if (part == parts.end()) part = parts.insert(part, Part{place});
     part->roots.push_back(value);
     return {size_t(part - parts.begin()), part->roots.size() - 1};
   }
@@ -97,7 +101,7 @@ class ProgramMaker {
   ProgramMaker(const StepRecorder& recorder, std::span<const ir::Value> arguments)
       : recorder_(recorder), arguments_(arguments) {}
 
-  std::shared_ptr<const StepProgram> make(StepKey key, std::span<const Tensor> results) {
+  std::shared_ptr<StepProgram> make(StepKey key, std::span<const Tensor> results) {
     out_->key = std::move(key);
     out_->key_count = recorder_.keys().size();
     for (const Tensor& result : results) {
@@ -115,6 +119,8 @@ class ProgramMaker {
       part.roots = StepRecorder::without_placed(part.roots);
       part.request = make_request(part.roots, current_numerics(), current_memory_budget());
       for (const ir::Value& input : part.request.inputs) part.slots.push_back(slot_of(input));
+      part.first_result = out_->root_count;
+      out_->root_count += part.roots.size();
     }
     for (size_t k = 0; k < key_used_.size(); ++k)
       if (!key_used_[k])
@@ -148,8 +154,8 @@ class ProgramMaker {
 using Lists = std::span<const std::span<const Tensor>>;
 
 // Calls the function on placeholders and makes a program of what it did.
-std::shared_ptr<const StepProgram> record(const UntypedStep::Function& function, StepKey key,
-                                          Lists lists, std::span<const ir::Value> elements) {
+std::shared_ptr<StepProgram> record(const UntypedStep::Function& function, StepKey key, Lists lists,
+                                    std::span<const ir::Value> elements) {
   StepRecorder recorder;
   struct GradientsBack {
     StepRecorder& recorder;
@@ -188,14 +194,15 @@ std::shared_ptr<const StepProgram> record(const UntypedStep::Function& function,
   }
 }
 
-std::vector<Tensor> run(const StepProgram& program, std::span<const ir::Value> arguments,
-                        const SourceLocation& where) {
+// `known`: whether it ran before.
+std::vector<Tensor> run(const StepProgram& program, bool known,
+                        std::span<const ir::Value> arguments, const SourceLocation& where) {
   SmallVector<ir::Value, 8> captured;
   for (const auto& state : program.captured) captured.push_back(elements_of(state, where));
   SmallVector<uint64_t, 4> keys;
   for (size_t k = 0; k < program.key_count; ++k) keys.push_back(next_key().value);
 
-  SmallVector<std::vector<std::shared_ptr<const ir::Storage>>, 1> elements;
+  SmallVector<std::shared_ptr<const ir::Storage>, 8> elements(program.root_count);
   for (const Part& part : program.parts) {
     SmallVector<ir::Value, 16> inputs;
     for (size_t i = 0; i < part.slots.size(); ++i) {
@@ -209,15 +216,22 @@ std::vector<Tensor> run(const StepProgram& program, std::span<const ir::Value> a
         case Slot::Kind::Fixed: inputs.push_back(part.request.inputs[i]); break;
       }
     }
-    elements.push_back(run_request(part.place, part.request, inputs));
+    const auto results = std::span(elements.data() + part.first_result, part.roots.size());
+    if (part.plan)
+      default_engine().run(*part.plan, known || part.plan_known, inputs, results);
+    else
+      run_on_gpu(part.place, part.request, inputs, results);
   }
 
   const auto node_of = [&](const Root& root) {
     return program.parts[root.part].roots[root.index].get();
   };
+  const auto elements_of_root = [&](const Root& root) -> auto& {
+    return elements[program.parts[root.part].first_result + root.index];
+  };
   for (const auto& [which, root] : program.updates) {
     const auto& cell = program.captured[which]->cell();
-    const auto& fresh = elements[root.part][root.index];
+    const auto& fresh = elements_of_root(root);
     const ir::Value value = ir::data(fresh, node_of(root)->dtype, node_of(root)->shape);
     cell->assign(value, cell);
     cell->computed(value, fresh);
@@ -225,8 +239,7 @@ std::vector<Tensor> run(const StepProgram& program, std::span<const ir::Value> a
   std::vector<Tensor> out;
   out.reserve(program.results.size());
   for (const Root& root : program.results)
-    out.push_back(
-        make_tensor(elements[root.part][root.index], node_of(root)->dtype, node_of(root)->shape));
+    out.push_back(make_tensor(elements_of_root(root), node_of(root)->dtype, node_of(root)->shape));
   return out;
 }
 
@@ -282,11 +295,14 @@ std::vector<Tensor> UntypedStep::run(Lists lists, const SourceLocation& where) c
       }
     }
     std::shared_ptr<const StepProgram> program = programs_->find(key);
-    if (!program) {
-      program = record(programs_->function(), std::move(key), lists, arguments);
-      programs_->keep(program);
+    const bool known = program != nullptr;
+    if (!known) {
+      const auto fresh = record(programs_->function(), std::move(key), lists, arguments);
+      for (Part& part : fresh->parts)
+        if (part.place == 0) part.plan = default_engine().plan_for(part.request, part.plan_known);
+      programs_->keep(program = fresh);
     }
-    return runtime::run(*program, arguments, where);
+    return runtime::run(*program, known, arguments, where);
   });
 }
 

@@ -82,17 +82,23 @@ bool Cell::has_home() const {
 
 Cell::~Cell() { pending_updates().remove(ticket_); }
 
+// To be called with the lock held.
+const ir::Value& Cell::shown() const {
+  if (!value_) value_ = ir::data(elements_, dtype_, shape_);
+  return value_;
+}
+
 ir::Value Cell::value() const {
   const std::lock_guard lock(lock_);
-  return value_;
+  return shown();
 }
 
 void Cell::assign(ir::Value value, const std::weak_ptr<Cell>& self) {
   if (const ir::Value old = this->value(); old->place > 0 || value->place > 0)
     value = value_on(value, device_of(*old));  // a cell stays where it is
   const std::lock_guard lock(lock_);
-  CERMET_CHECK(value->shape == value_->shape && value->dtype == value_->dtype,
-               "a cell of {} is assigned {}", ir::type_string(*value_), ir::type_string(*value));
+  CERMET_CHECK(value->shape == shown()->shape && value->dtype == shown()->dtype,
+               "a cell of {} is assigned {}", ir::type_string(*shown()), ir::type_string(*value));
   if (value->checks_indices || (value->place > 0 && runs_are_open()))
     before_.push_back(std::move(value_));
   else
@@ -116,13 +122,13 @@ void Cell::withhold() {
 std::vector<ir::Value> Cell::history() const {
   const std::lock_guard lock(lock_);
   std::vector<ir::Value> out = before_;
-  out.push_back(value_);
+  out.push_back(shown());
   return out;
 }
 
 void Cell::put_back(const ir::Value& now, const ir::Value& value) {
   const std::lock_guard lock(lock_);
-  if (value_ != now) return;
+  if (shown() != now) return;
   while (!before_.empty() && value_ != value) {
     value_ = std::move(before_.back());
     before_.pop_back();
@@ -156,8 +162,8 @@ void Cell::computed(const ir::Value& value, std::shared_ptr<const ir::Storage> e
   }
   if (home_) write_home(*elements_);
   if (!replaced) return;
-  old = std::move(value_);
-  value_ = home_ ? home_ : ir::data(elements_, old->dtype, old->shape);
+  old = std::exchange(value_, home_);
+  dtype_ = old->dtype, shape_ = old->shape;
 }
 
 // Takes elements off those whose outcome is not known. Nothing if they are not among them.
@@ -184,8 +190,9 @@ void Cell::failed(const ir::Storage& elements, const std::weak_ptr<Cell>& self) 
   const std::lock_guard lock(lock_);
   const std::optional<Open> open = close(elements);
   if (!open || elements_.get() != &elements) return;
+  const bool shown_here = shows(*shown(), elements) && open->replaced;
   elements_ = nullptr;
-  if (open->replaced && shows(*value_, elements)) {
+  if (shown_here) {
     value_ = std::move(before_.back());
     before_.pop_back();
   }
@@ -208,7 +215,7 @@ void* Cell::give_out() {
   const std::lock_guard lock(lock_);
   CERMET_CHECK(elements_ != nullptr, "a pointer to elements that do not exist");
   if (!home_) {
-    const bool in_data = value_->op == ir::Op::Data;
+    const bool in_data = shown()->op == ir::Op::Data;
     const bool alone =
         elements_.use_count() == (in_data ? 2 : 1) && (!in_data || value_->references.load() == 1);
     elements_ = given_out(*elements_, size_t(value_->numel()) * size_of(value_->dtype), alone);
@@ -226,6 +233,9 @@ TensorState::TensorState(std::shared_ptr<Cell> cell) : cell_(std::move(cell)) {
   const ir::Value value = cell_->value();
   shape_ = value->shape, dtype_ = value->dtype;
 }
+
+TensorState::TensorState(std::shared_ptr<Cell> cell, DType dtype, const Shape& shape)
+    : cell_(std::move(cell)), shape_(shape), dtype_(dtype) {}
 
 TensorState::TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached)
     : cell_(std::move(cell)),
@@ -327,11 +337,10 @@ Tensor make_tensor(ir::Value value) {
 }
 
 Tensor make_tensor(std::shared_ptr<const ir::Storage> elements, DType dtype, const Shape& shape) {
-  ir::Value value = ir::data(elements, dtype, shape);
-  auto cell = std::allocate_shared<Cell>(ir::FreeListAllocator<Cell>(), std::move(value),
-                                         std::move(elements));
-  return Tensor(
-      std::allocate_shared<TensorState>(ir::FreeListAllocator<TensorState>(), std::move(cell)));
+  auto cell =
+      std::allocate_shared<Cell>(ir::FreeListAllocator<Cell>(), std::move(elements), dtype, shape);
+  return Tensor(std::allocate_shared<TensorState>(ir::FreeListAllocator<TensorState>(),
+                                                  std::move(cell), dtype, shape));
 }
 
 bool& grad_mode() {

@@ -60,9 +60,9 @@ class GradVariable : public ir::Variable {
 class Cell {
  public:
   explicit Cell(ir::Value value) : value_(std::move(value)) {}
-  // A cell whose elements are known; the value is a Data node of them.
-  Cell(ir::Value value, std::shared_ptr<const ir::Storage> elements)
-      : value_(std::move(value)), elements_(std::move(elements)) {}
+  // A cell whose elements are known.
+  Cell(std::shared_ptr<const ir::Storage> elements, DType dtype, const Shape& shape)
+      : elements_(std::move(elements)), dtype_(dtype), shape_(shape) {}
   // A cell whose elements live in memory of the outside.
   Cell(std::shared_ptr<const ir::Storage> home, DType dtype, int64_t elements);
   ~Cell();
@@ -110,22 +110,28 @@ class Cell {
   };
   std::optional<Open> close(const ir::Storage& elements);
   void write_home(const ir::Storage& elements);
+  const ir::Value& shown() const;
 
   const uint64_t made_in_ = StepRecorder::active_number();
   mutable ir::SpinLock lock_;  // guards what follows
-  ir::Value value_;
+  // Empty: a Data node of the elements, which is made when somebody asks for it; most cells are
+  // gone before.
+  mutable ir::Value value_;
   std::shared_ptr<const ir::Storage> elements_;  // of value_
-  ir::Value home_;                               // a Data node of the home, or empty
-  std::vector<ir::Value> before_;                // history() without value_
-  std::vector<Open> open_;                       // what the cell has or had, outcome not known
-  uint64_t ticket_ = 0;                          // of pending_updates()
+  DType dtype_ = DType::F32;                     // of the elements, while value_ is empty
+  Shape shape_;
+  ir::Value home_;                 // a Data node of the home, or empty
+  std::vector<ir::Value> before_;  // history() without value_
+  std::vector<Open> open_;         // what the cell has or had, outcome not known
+  uint64_t ticket_ = 0;            // of pending_updates()
 };
 
 class TensorState {
  public:
   // A tensor of its own.
   explicit TensorState(ir::Value value);
-  explicit TensorState(std::shared_ptr<Cell> cell);  // all of its elements
+  explicit TensorState(std::shared_ptr<Cell> cell);                          // all of its elements
+  TensorState(std::shared_ptr<Cell> cell, DType dtype, const Shape& shape);  // as the cell's
   // What `map` shows of a cell; one strided level, nothing masked.
   TensorState(std::shared_ptr<Cell> cell, ir::ViewMap map, DType dtype, bool detached);
 

@@ -131,7 +131,7 @@ std::vector<HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& gr
   const auto buffers = engine.realize(bound_to(graph, inputs).results);
   std::vector<HostArray> out;
   for (size_t i = 0; i < buffers.size(); ++i)
-    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape, buffers[i]->buffer().data());
+    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape, buffers[i]->host_data());
   return out;
 }
 
