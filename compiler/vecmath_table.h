@@ -24,7 +24,9 @@ Number<B> odd_by_table(Number<B> x, int rows, double highest) {
   const auto coefficient = [&](int power) { return row(1 + power); };
   const Number<B> t = size - row(0), square = t * t;
   const auto pair = [&](int power) { return madd(coefficient(power + 1), t, coefficient(power)); };
-  return with_sign_of(madd(madd(pair(4), square, pair(2)), square, pair(0)), x);
+  // The linear term comes last: near zero it is all there is.
+  const Number<B> curved = madd(madd(pair(4), square, pair(2)), square, coefficient(0));
+  return with_sign_of(madd(coefficient(1), t, curved), x);
 }
 
 }  // namespace cermet::compiler::vecmath
