@@ -1,7 +1,7 @@
 #pragma once
-// The tables of Opcode::Lookup: polynomials of f32 functions, a row for each coefficient, with an
-// entry for each quarter of an octave of the argument; from tools/vecmath/tables.py, which says
-// what they are. One instruction of AVX-512 picks any of 32 numbers in each lane.
+// The tables of Opcode::Lookup, from tools/vecmath/tables.py, which says what they are: polynomials
+// of f32 functions, a row for each coefficient, with an entry for each quarter of an octave of the
+// argument; and powers of two. One instruction of AVX-512 picks any of 32 numbers in each lane.
 //
 // Kernels on disk hold these numbers, and their names only what rows they use: whoever changes a
 // row changes codegen_version in runtime/engine.cpp, too.
@@ -14,6 +14,8 @@ inline constexpr int lookup_entries = 32;
 
 // The first of seven rows: middles of intervals, then the coefficients.
 inline constexpr int tanh_rows = 0, erf_rows = 7;
+// 2^(k/16), twice.
+inline constexpr int exp_row = 14;
 
 // clang-format off
 inline constexpr float lookup_rows[][lookup_entries] = {
@@ -89,6 +91,13 @@ inline constexpr float lookup_rows[][lookup_entries] = {
      -0x1.64fd38p-5f, 0x1.b25874p-3f, 0x1.b59a86p-5f, 0x1.fb56d6p-6f, -0x1.e1ed84p-7f,
      -0x1.76a1cep-5f, -0x1.144f34p-4f, -0x1.139a8ap-4f, -0x1.f52d7cp-5f, -0x1.f65f7ap-6f,
      -0x1.25752ep-9f, 0x1.728d32p-7f},
+    // exp
+    {0x1.000000p+0f, 0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f, 0x1.306fe0p+0f, 0x1.3dea64p+0f,
+     0x1.4bfdaep+0f, 0x1.5ab07ep+0f, 0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f,
+     0x1.ae89fap+0f, 0x1.c199bep+0f, 0x1.d5818ep+0f, 0x1.ea4afap+0f, 0x1.000000p+0f, 0x1.0b5586p+0f,
+     0x1.172b84p+0f, 0x1.2387a6p+0f, 0x1.306fe0p+0f, 0x1.3dea64p+0f, 0x1.4bfdaep+0f, 0x1.5ab07ep+0f,
+     0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f, 0x1.ae89fap+0f, 0x1.c199bep+0f,
+     0x1.d5818ep+0f, 0x1.ea4afap+0f},
 };
 // clang-format on
 

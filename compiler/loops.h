@@ -41,8 +41,8 @@ namespace cermet::compiler::loops {
 // Add .. Select   lane by lane
 //   Div, Rem      integers truncate and require a divisor that is neither 0 nor gives overflow
 //   Fma           one rounding; for targets that have it
-//   Scale         of f32 and f64, as the next two, on CPUs with AVX-512: x * 2^n, n a whole number;
-//                 one rounding
+//   Scale         of f32 and f64, as the next two, on CPUs with AVX-512: x * 2^floor(n); one
+//                 rounding
 //   Exponent      floor(log2 |x|), -infinity for 0
 //   Significand   x / 2^k in [3/4, 3/2) for some k; of infinity 1, of negative numbers NaN
 // Lookup          imm: row of compiler/lookup_tables.h; operand: i32; f32, the number of the row

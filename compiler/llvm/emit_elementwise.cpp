@@ -190,7 +190,10 @@ llvm::Value* emit_lookup(IRBuilder& b, const float (&row)[lookup_entries], llvm:
   const auto half = [&](int first) {
     return llvm::ConstantDataVector::get(b.getContext(), llvm::ArrayRef(row + first, lanes));
   };
+  const bool twice = std::equal(row, row + lanes, row + lanes);
   return in_registers(b, lanes, index, [&](llvm::ArrayRef<llvm::Value*> x) -> llvm::Value* {
+    if (twice)
+      return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {}, {half(0), x[0]});
     return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpermi2var_ps_512, {},
                              {half(0), x[0], half(lanes)});
   });

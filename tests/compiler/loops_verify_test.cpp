@@ -70,7 +70,7 @@ TEST_CASE("loops verify: operands must have the very dtype and lanes of the opco
   CHECK(wrong("%4 = zip_high f32 %f, %f") == Texts{"%4 zip_high: of one lane"});
   CHECK(wrong("%4 = bitcast i32x4 %v\n%5 = lookup f32x4 3 %4") == Texts());
   CHECK(wrong("%4 = lookup f32x4 99 %v") ==
-        Texts{"%4 lookup: row 99 of 14", "%4 lookup: operand 0 is f32x4, must be i32x4"});
+        Texts{"%4 lookup: row 99 of 15", "%4 lookup: operand 0 is f32x4, must be i32x4"});
   CHECK(wrong("%4 = begin i32") == Texts{"%4 begin: is i32, must be i64"});
 }
 

@@ -154,6 +154,10 @@ class HostBuilder {
     if (a.type == DType::Bool) return whole(a, a, [](auto x, auto) { return x ^ 1; });
     return whole(a, a, [](auto x, auto) { return ~x; });
   }
+  Value scale(const Value& x, const Value& n) {
+    return real(
+        x, n, [](auto a, auto b) { return std::isnan(b) ? b : std::ldexp(a, int(std::floor(b))); });
+  }
   Value lookup(const Value& index, int row) {
     if (index.type != DType::I32) throw std::logic_error("host builder: lookup without an i32");
     return make<float>(DType::F32, [&](int i) {

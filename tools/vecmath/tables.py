@@ -4,7 +4,7 @@ coefficient, an entry per quarter of an octave of the argument.
 
 A function f, odd, is f(c + t) = c0 + c1 t + ... + c5 t^5 in each interval. c is near its middle,
 where f(c) is nearest to a number of 24 bits, which c0 is; so next to nothing of it is lost. Below
-the first interval c and c0 are 0 and the polynomial is odd.
+the first interval c and c0 are 0 and the polynomial is odd. The last row are powers of 2^(1/16).
 
     pip install mpmath; python3 tables.py
 """
@@ -55,6 +55,6 @@ def table(f, end):
     return list(zip(*entries))
 
 
-for function, end in ((mp.tanh, 10), (mp.erf, 4)):
-    for row in table(function, end):
-        print("    {" + ", ".join(f32(x).hex().replace("0000000p", "p") for x in row) + "},")
+rows = table(mp.tanh, 10) + table(mp.erf, 4) + [[mpf(2) ** (mpf(k % 16) / 16) for k in range(32)]]
+for row in rows:
+    print("    {" + ", ".join(f32(x).hex().replace("0000000p", "p") for x in row) + "},")
