@@ -1,6 +1,8 @@
 // The pipeline, from a graph to what the runtime runs. Reads as the table of contents of the
 // compiler.
 
+#include <algorithm>
+
 #include "compiler/fuse.h"
 #include "compiler/lower_chain.h"
 #include "compiler/memory_plan.h"
@@ -68,11 +70,15 @@ std::vector<int64_t> steps_of(const std::vector<std::vector<size_t>>& packs,
 
 }  // namespace
 
-Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each) {
+Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each,
+                std::span<const int64_t> donated) {
   // Algebra that is exact; removes what only autograd needs.
   const ir::Graph simple = simplify(graph);
   // Nodes become kernels.
-  const KernelProgram kernels = fuse(simple, target);
+  KernelProgram kernels = fuse(simple, target);
+  for (KernelBuffer& b : kernels.buffers)
+    b.donated = b.kind == KernelBuffer::Kind::Parameter &&
+                std::ranges::find(donated, b.slot) != donated.end();
   // Kernels become loops.
   const std::vector<Span> spans = spans_of(kernels);
   std::vector<Program::Launch> launches(spans.size());

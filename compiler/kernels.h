@@ -45,6 +45,7 @@ struct KernelBuffer {
   int64_t slot = 0;  // Parameter, Result: which
   DType dtype;
   int64_t elements;
+  bool donated = false;  // Parameter: once read, it may be written over
 };
 
 struct Expr {

@@ -158,19 +158,27 @@ class Planner {
       if (chain < program_.chains.size() && size_t(program_.chains[chain].first) <= k) continue;
       const Kernel& kernel = program_.kernels[k];
       const std::vector<Overwrite> all = overwrites_of(kernel, program_.buffers);
-      for (const Overwrite& o : all)
-        join(size_t(o.buffer), size_t(kernel.stores[size_t(o.store)].buffer), steps_[k]);
+      for (const Kind kind : {Kind::Parameter, Kind::Temporary})
+        for (const Overwrite& o : all)
+          if (is(size_t(o.buffer), kind))
+            join(size_t(o.buffer), size_t(kernel.stores[size_t(o.store)].buffer), steps_[k]);
     }
   }
 
   // The result of a map takes the place of an operand, if it has none and that is dead.
   void join(size_t operand, size_t result, int64_t step) {
-    if (!is(operand, Kind::Temporary) || !uses_.any(operand) || !uses_.ends_alone(operand, step) ||
+    if (!uses_.any(operand) || !uses_.ends_alone(operand, step) ||
         !uses_.begins_alone(result, step) || begin_[result] != step || next_[operand] != none ||
-        buffer(result).elements == 0)
+        plan_.home[result] != none || buffer(result).elements == 0)
       return;
-    next_[operand] = int32_t(result);
-    begin_[result] = begin_[operand];
+    if (is(operand, Kind::Temporary)) {
+      next_[operand] = int32_t(result);
+      begin_[result] = begin_[operand];
+      plan_.home[result] = std::exchange(plan_.home[operand], none);
+    } else if (buffer(operand).donated && !taken_.contains(operand)) {
+      taken_.insert(operand);
+      plan_.home[result] = int32_t(operand);
+    }
   }
 
   void place_groups() {
@@ -179,8 +187,9 @@ class Planner {
     for (size_t b = 0; b < program_.buffers.size(); ++b) {
       if (!uses_.any(b) || next_[b] != none || buffer(b).elements == 0) continue;
       if (is(b, Kind::Temporary)) {
+        plan_.home[b] = none;  // a parameter's place is known too late to be of use
         begins[size_t(begin_[b])].push_back(b), ends[size_t(uses_.last(b))].push_back(b);
-      } else if (is(b, Kind::Result) && program_.in_place) {
+      } else if (is(b, Kind::Result) && program_.in_place && plan_.home[b] == none) {
         free_.emplace(exact_bytes(buffer(b)), b);
       }
     }
@@ -236,6 +245,7 @@ class Planner {
   const Uses uses_;
   std::vector<int32_t> next_;   // the buffer that takes this one's place
   std::vector<int64_t> begin_;  // the step in which the group that ends with a buffer begins
+  std::set<size_t> taken_;      // parameters
   std::set<std::pair<int64_t, size_t>> free_;  // results that hold nothing yet, by size
   MemoryPlan plan_;
 };

@@ -14,7 +14,9 @@ inline constexpr int64_t arena_alignment = 64;
 struct MemoryPlan {
   std::vector<int64_t> offsets;  // bytes from the start of the arena, for each buffer of the
                                  // program; 0 for those that have no place in it
-  // By buffer: of a temporary the result in whose memory it lies, at its beginning; else -1.
+  // By buffer. Of a temporary: the result in whose memory it lies, at its beginning. Of a result:
+  // the donated parameter in whose place it may lie: no kernel needs that any more when the
+  // result's memory is first written. -1: none.
   std::vector<int32_t> home;
   int64_t arena_bytes = 0;
   std::vector<int64_t> alive;  // bytes of the arena's temporaries that each kernel finds or makes

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,7 +40,7 @@ struct Program {
     DType dtype;
     int64_t elements;
     int64_t offset;     // Temporary: bytes from the start of the arena, a multiple of 64
-    int32_t home = -1;  // Temporary: the result in whose memory it lies, or -1
+    int32_t home = -1;  // another buffer in whose memory it lies; see MemoryPlan
   };
   struct Launch {
     Kernel::Kind kind;
@@ -61,8 +62,10 @@ struct Program {
 using ForEach = std::function<void(int64_t count, const std::function<void(int64_t i)>& body)>;
 
 // Simplifies, fuses, lowers and plans memory. Pure: no device, thread, file or clock; `for_each`
-// says how kernels are lowered, by default one after the other.
-Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each = {});
+// says how kernels are lowered, by default one after the other. Results may be written over the
+// parameters whose slots are `donated`.
+Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each = {},
+                std::span<const int64_t> donated = {});
 
 // What running that program would take for temporaries and results, without making its code.
 int64_t planned_bytes(const ir::Graph& graph, const Target& target);

@@ -218,12 +218,12 @@ void check_contents(const KernelProgram& program, const MemoryPlan& plan) {
   }
   for (int32_t b = 0; b < count; ++b)
     if (const KernelBuffer& buffer = program.buffers[size_t(b)];
-        buffer.kind != KernelBuffer::Kind::Temporary)
+        buffer.kind != KernelBuffer::Kind::Temporary && !buffer.donated)
       check(b);
 }
 
-KernelBuffer f32(KernelBuffer::Kind kind, int64_t elements) {
-  return {kind, 0, DType::F32, elements};
+KernelBuffer f32(KernelBuffer::Kind kind, int64_t elements, bool donated = false) {
+  return {kind, 0, DType::F32, elements, donated};
 }
 
 constexpr auto parameter = KernelBuffer::Kind::Parameter;
@@ -232,14 +232,19 @@ constexpr auto result = KernelBuffer::Kind::Result;
 
 }  // namespace
 
-TEST_CASE("in place: a chain of maps lies where its result does") {
+TEST_CASE("in place: a chain of maps from a donated parameter lies where that does") {
   KernelProgram program;
   program.in_place = true;
-  program.buffers = {f32(parameter, 64), f32(temporary, 64), f32(temporary, 64), f32(result, 64)};
+  program.buffers = {f32(parameter, 64, true), f32(temporary, 64), f32(temporary, 64),
+                     f32(result, 64)};
   program.kernels = {map_of(64, 1, {0}), map_of(64, 2, {1}), map_of(64, 3, {2})};
-  const MemoryPlan plan = plan_memory(program);
+  MemoryPlan plan = plan_memory(program);
   check_contents(program, plan);
   CHECK(plan.arena_bytes == 0);
+  CHECK(plan.home == std::vector<int32_t>{-1, 3, 3, 0});
+  program.buffers[0].donated = false;
+  plan = plan_memory(program);
+  check_contents(program, plan);
   CHECK(plan.home == std::vector<int32_t>{-1, 3, 3, -1});
   program.in_place = false;
   CHECK(plan_memory(program).arena_bytes == 512);
@@ -249,11 +254,11 @@ TEST_CASE("in place: what is needed again, or read at another place, is not writ
   const auto refused = [](const Kernel& kernel, bool dies = true) {
     KernelProgram program;
     program.in_place = true;
-    program.buffers = {f32(temporary, 64), f32(temporary, 64), f32(result, 64), f32(parameter, 64)};
-    program.kernels = {map_of(64, 0, {3}), kernel, map_of(64, 2, {dies ? 1 : 0, 1})};
+    program.buffers = {f32(parameter, 64, true), f32(temporary, 64), f32(result, 64)};
+    program.kernels = {kernel, map_of(64, 2, {dies ? 1 : 0, 1})};
     const MemoryPlan plan = plan_memory(program);
     check_contents(program, plan);
-    return plan.home[0] != 2;
+    return plan.home[2] != 0;
   };
   const Kernel plain = map_of(64, 1, {0});
   CHECK_FALSE(refused(plain));
@@ -289,25 +294,25 @@ TEST_CASE("in place: what is needed again, or read at another place, is not writ
 TEST_CASE("in place: two results take the places of two operands, not of one") {
   KernelProgram program;
   program.in_place = true;
-  program.buffers = {f32(temporary, 64), f32(temporary, 64), f32(result, 64), f32(result, 64),
-                     f32(result, 64)};
+  program.buffers = {f32(parameter, 64, true), f32(parameter, 64, true), f32(result, 64),
+                     f32(result, 64), f32(result, 64)};
   Kernel kernel = map_of(64, 2, {0, 1});
   for (const int32_t to : {3, 4})
     kernel.stores.push_back({.value = 0, .buffer = to, .map = kernel.stores[0].map});
-  program.kernels = {map_of(64, 0, {}), map_of(64, 1, {}), kernel};
+  program.kernels = {kernel};
   const MemoryPlan plan = plan_memory(program);
   check_contents(program, plan);
-  CHECK(plan.home == std::vector<int32_t>{2, 3, -1, -1, -1});
+  CHECK(plan.home == std::vector<int32_t>{-1, -1, 0, 1, -1});
 }
 
 TEST_CASE("in place: kernels that run at the same time leave each other what they read") {
   KernelProgram program;
   program.in_place = true;
-  program.buffers = {f32(temporary, 64), f32(result, 64), f32(result, 64)};
-  program.kernels = {map_of(64, 0, {}), map_of(64, 1, {0}), map_of(64, 2, {0})};
-  const std::vector<int64_t> together = {0, 1, 1};
+  program.buffers = {f32(parameter, 64, true), f32(result, 64), f32(result, 64)};
+  program.kernels = {map_of(64, 1, {0}), map_of(64, 2, {0})};
+  const std::vector<int64_t> together = {0, 0};
   CHECK(plan_memory(program, together).home == std::vector<int32_t>{-1, -1, -1});
-  CHECK(plan_memory(program).home == std::vector<int32_t>{2, -1, -1});
+  CHECK(plan_memory(program).home == std::vector<int32_t>{-1, -1, 0});
 }
 
 TEST_CASE("in place: temporaries lie in results that are not there yet") {
@@ -332,7 +337,8 @@ TEST_CASE("in place: random programs find what they stored") {
   for (int round = 0; round < 200; ++round) {
     KernelProgram program;
     program.in_place = true;
-    for (int p = 0; p < 4; ++p) program.buffers.push_back(f32(parameter, 16 << random() % 2));
+    for (int p = 0; p < 4; ++p)
+      program.buffers.push_back(f32(parameter, 16 << random() % 2, random() % 2 == 0));
     for (int k = 0; k < 24; ++k) {
       const auto to = int32_t(program.buffers.size());
       const int64_t elements = 16 << random() % 2;
