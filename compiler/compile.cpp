@@ -68,6 +68,24 @@ std::vector<int64_t> steps_of(const std::vector<std::vector<size_t>>& packs,
   return steps;
 }
 
+// The memory that a buffer lies in: another buffer, or itself.
+size_t memory_of(const std::vector<Program::Buffer>& buffers, size_t b) {
+  while (buffers[b].home >= 0) b = size_t(buffers[b].home);
+  return b;
+}
+
+bool overwrites(const LoweredKernel& kernel, const std::vector<Program::Buffer>& buffers) {
+  return std::ranges::any_of(kernel.buffers, [&](int32_t b) {
+    const size_t memory = memory_of(buffers, size_t(b));
+    return memory != size_t(b) && buffers[memory].kind == KernelBuffer::Kind::Parameter;
+  });
+}
+
+bool overwrites(const Program::Launch& launch, const std::vector<Program::Buffer>& buffers) {
+  const auto one = [&](const LoweredKernel& kernel) { return overwrites(kernel, buffers); };
+  return one(launch.kernel) || std::ranges::any_of(launch.more, one);
+}
+
 }  // namespace
 
 Program compile(const ir::Graph& graph, const Target& target, const ForEach& for_each,
@@ -75,10 +93,7 @@ Program compile(const ir::Graph& graph, const Target& target, const ForEach& for
   // Algebra that is exact; removes what only autograd needs.
   const ir::Graph simple = simplify(graph);
   // Nodes become kernels.
-  KernelProgram kernels = fuse(simple, target);
-  for (KernelBuffer& b : kernels.buffers)
-    b.donated = b.kind == KernelBuffer::Kind::Parameter &&
-                std::ranges::find(donated, b.slot) != donated.end();
+  const KernelProgram kernels = fuse(simple, target, donated);
   // Kernels become loops.
   const std::vector<Span> spans = spans_of(kernels);
   std::vector<Program::Launch> launches(spans.size());
@@ -98,8 +113,7 @@ Program compile(const ir::Graph& graph, const Target& target, const ForEach& for
     auto together = pack_launches(launches, kernels.buffers, target.l2_bytes);
     if (together.size() < packs.size()) {
       MemoryPlan plan = plan_memory(kernels, steps_of(together, spans));
-      if (plan.arena_bytes <= memory.arena_bytes)
-        memory = std::move(plan), packs = std::move(together);
+      if (plan.bytes <= memory.bytes) memory = std::move(plan), packs = std::move(together);
     }
   }
 
@@ -116,6 +130,8 @@ Program compile(const ir::Graph& graph, const Target& target, const ForEach& for
       LoweredKernel& kernel = launch.more.emplace_back(std::move(launches[pack[i]].kernel));
       kernel.function = {};
     }
+    if (out.first_overwrite == SIZE_MAX && overwrites(launch, out.buffers))
+      out.first_overwrite = out.launches.size() - 1;
   }
   return out;
 }

@@ -11,6 +11,8 @@
 
 #include "compiler/fuse.h"
 
+#include <algorithm>
+
 #include "compiler/chain_kernels.h"
 #include "compiler/fold_batches.h"
 #include "compiler/fuse_emit.h"
@@ -27,7 +29,15 @@ namespace cermet::compiler {
 
 namespace {
 
-FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chains) {
+// Which parameters results may be written over.
+void mark_donated(std::vector<KernelBuffer>& buffers, std::span<const int64_t> slots) {
+  for (KernelBuffer& b : buffers)
+    b.donated =
+        b.kind == KernelBuffer::Kind::Parameter && std::ranges::find(slots, b.slot) != slots.end();
+}
+
+FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target,
+                         std::span<const int64_t> donated, bool chains) {
   Plan plan = plan_nodes(graph);
   if (target.numerics.fast) plan.once = used_once(graph, plan);
   plan_groups(graph, target, plan);
@@ -44,6 +54,7 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chai
   program.buffers = std::move(plan.buffers);
   program.refusals = std::move(plan.refusals);
   program.in_place = target.compute == 0;
+  if (program.in_place) mark_donated(program.buffers, donated);
   order_kernels(program.kernels, numbers, program.buffers);
   name_kernels(program.kernels);
   if (target.compute > 0)
@@ -58,18 +69,21 @@ FusedGraph fuse_prepared(const ir::Graph& graph, const Target& target, bool chai
 
 }  // namespace
 
-KernelProgram fuse(const ir::Graph& graph, const Target& target) {
+KernelProgram fuse(const ir::Graph& graph, const Target& target, std::span<const int64_t> donated) {
   const ir::Graph folded = fold_batches(graph);
   const ir::Graph parallel =
       target.compute > 0 ? split_scatters(split_scans(folded)) : split_columns(folded);
   const ir::Graph expanded = expand_short_reductions(split_reductions(parallel, target));
   const ir::Graph prepared = prepare_for_fusion(expanded);
-  if (target.memory_budget == 0) return fuse_prepared(prepared, target, true).program;
-  KernelProgram whole = fuse_prepared(prepared, target, true).program;
+  const auto fuse_with = [&](const ir::Graph& g, bool chains) {
+    return fuse_prepared(g, target, donated, chains);
+  };
+  KernelProgram whole = fuse_with(prepared, true).program;
+  if (target.memory_budget == 0) return whole;
   if (needed_bytes(whole) <= target.memory_budget) return whole;
   // The choice looks at temporaries in places of their own: with others it ends too early.
   const auto fuse_apart = [&](const ir::Graph& g, bool chains) {
-    FusedGraph out = fuse_prepared(g, target, chains);
+    FusedGraph out = fuse_with(g, chains);
     out.program.in_place = false;
     return out;
   };

@@ -25,7 +25,7 @@ std::string kernel_name(const Kernel& kernel);
 // Orders kernels so that buffers are written before they are read, and few temporaries are alive at
 // a time; `numbers` are the nodes that the kernels were made for, which decide otherwise.
 void order_kernels(std::vector<Kernel>& kernels, std::span<const int32_t> numbers,
-                   std::span<const KernelBuffer> buffers);
+                   const std::vector<KernelBuffer>& buffers);
 
 // Gives each kernel its name, and equal names numbers.
 void name_kernels(std::span<Kernel> kernels);

@@ -104,6 +104,7 @@ void ContractLowering::plan_scratch() {
 }
 
 void ContractLowering::run() {
+  w_.allow_overwrites();
   plan_scratch();
   const auto tiles = [](const ContractSide& side) {
     return (side.extent + side.tile - 1) / side.tile;

@@ -7,6 +7,7 @@
 #include "compiler/memory_plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
@@ -136,10 +137,12 @@ class Planner {
     plan_.offsets.assign(program.buffers.size(), 0);
     plan_.home.assign(program.buffers.size(), none);
     for (size_t b = 0; b < begin_.size(); ++b) begin_[b] = uses_.first(b);
+    for (size_t k = 0; k < program.kernels.size(); ++k)
+      if (reports(program.kernels[k])) last_report_ = std::max(last_report_, steps[k]);
   }
 
   MemoryPlan run() {
-    if (program_.in_place) join_maps();
+    if (program_.in_place) join_overwrites(), take_dead_parameters();
     place_groups();
     for (size_t b = begin_.size(); b-- > 0;) follow(b);
     return std::move(plan_);
@@ -150,7 +153,7 @@ class Planner {
   const KernelBuffer& buffer(size_t b) const { return program_.buffers[b]; }
   bool is(size_t b, Kind kind) const { return buffer(b).kind == kind; }
 
-  void join_maps() {
+  void join_overwrites() {
     size_t chain = 0;
     for (size_t k = 0; k < program_.kernels.size(); ++k) {
       const auto end = [&](const Chain& c) { return size_t(c.first) + size_t(c.count); };
@@ -165,7 +168,7 @@ class Planner {
     }
   }
 
-  // The result of a map takes the place of an operand, if it has none and that is dead.
+  // A result takes the place of an operand, if it has none and that is dead.
   void join(size_t operand, size_t result, int64_t step) {
     if (!uses_.any(operand) || !uses_.ends_alone(operand, step) ||
         !uses_.begins_alone(result, step) || begin_[result] != step || next_[operand] != none ||
@@ -175,9 +178,36 @@ class Planner {
       next_[operand] = int32_t(result);
       begin_[result] = begin_[operand];
       plan_.home[result] = std::exchange(plan_.home[operand], none);
-    } else if (buffer(operand).donated && !taken_.contains(operand)) {
-      taken_.insert(operand);
-      plan_.home[result] = int32_t(operand);
+    } else if (may_take(operand, step)) {
+      take(operand, result);
+    }
+  }
+
+  // What is donated must be as it was if a kernel reports an error: it is written after all those
+  // that can.
+  bool may_take(size_t parameter, int64_t step) const {
+    return buffer(parameter).donated && !taken_.contains(parameter) && step > last_report_;
+  }
+  void take(size_t parameter, size_t result) {
+    taken_.insert(parameter);
+    plan_.home[result] = int32_t(parameter);
+  }
+
+  // A donated parameter that no kernel reads any more is as good for any result of its size.
+  void take_dead_parameters() {
+    std::multimap<int64_t, size_t> left;  // by size
+    for (size_t b = 0; b < program_.buffers.size(); ++b)
+      if (may_take(b, std::numeric_limits<int64_t>::max())) left.emplace(exact_bytes(buffer(b)), b);
+    if (left.empty()) return;
+    for (size_t r = 0; r < program_.buffers.size(); ++r) {
+      if (!is(r, Kind::Result) || plan_.home[r] != none || buffer(r).elements == 0) continue;
+      const auto [first, end] = left.equal_range(exact_bytes(buffer(r)));
+      const auto dead = std::find_if(first, end, [&](const auto& entry) {
+        return uses_.last(entry.second) < begin_[r] && may_take(entry.second, begin_[r]);
+      });
+      if (dead == end) continue;
+      take(dead->second, r);
+      left.erase(dead);
     }
   }
 
@@ -211,6 +241,9 @@ class Planner {
           arena.free(plan_.offsets[b], bytes), alive -= bytes;
       }
     }
+    for (size_t b = 0; b < program_.buffers.size(); ++b)
+      if (is(b, Kind::Result) && plan_.home[b] == none) plan_.bytes += padded_bytes(buffer(b));
+    plan_.bytes += arena.size();
     for (int64_t step : steps_) plan_.alive.push_back(alive_in[size_t(step)]);
     plan_.arena_bytes = arena.size();
   }
@@ -246,6 +279,7 @@ class Planner {
   std::vector<int32_t> next_;   // the buffer that takes this one's place
   std::vector<int64_t> begin_;  // the step in which the group that ends with a buffer begins
   std::set<size_t> taken_;      // parameters
+  int64_t last_report_ = none;  // the last step in which a kernel can report an error
   std::set<std::pair<int64_t, size_t>> free_;  // results that hold nothing yet, by size
   MemoryPlan plan_;
 };

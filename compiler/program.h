@@ -39,8 +39,9 @@ struct Program {
     int64_t slot;  // Parameter, Result: which
     DType dtype;
     int64_t elements;
-    int64_t offset;     // Temporary: bytes from the start of the arena, a multiple of 64
-    int32_t home = -1;  // another buffer in whose memory it lies; see MemoryPlan
+    int64_t offset;  // Temporary: bytes from the start of the arena, a multiple of 64
+    // Another buffer in whose memory it lies (MemoryPlan::home). A result may also lie elsewhere.
+    int32_t home = -1;
   };
   struct Launch {
     Kernel::Kind kind;
@@ -54,6 +55,9 @@ struct Program {
   std::vector<Buffer> buffers;
   std::vector<Launch> launches;
   int64_t arena_bytes = 0;
+  // The first launch that writes to a result in the place of a donated parameter; none that can
+  // report an error is that one, or comes later.
+  size_t first_overwrite = SIZE_MAX;
   std::vector<Refusal> refusals;
 };
 

@@ -194,9 +194,12 @@ std::shared_ptr<const Engine::Plan> Engine::make_plan(const Request& request) {
   target.numerics = request.numerics;
   target.memory_budget = request.memory_budget;
   if (!dump_stages_.empty()) dump(dump_stages_, graph, target);
-  plan->program = compiler::compile(graph, target, [this](int64_t count, const auto& body) {
-    threads_.parallel_for(count, [&](int64_t i, int) { body(i); });
-  });
+  plan->program = compiler::compile(
+      graph, target,
+      [this](int64_t count, const auto& body) {
+        threads_.parallel_for(count, [&](int64_t i, int) { body(i); });
+      },
+      request.donated);
   plan->kernels = kernels_for(plan->program);
   // Plans of many sizes share their kernels: what these were made from is not kept for each.
   for (compiler::Program::Launch& launch : plan->program.launches) launch.kernel.function = {};
@@ -246,8 +249,16 @@ const void* elements_of(const ir::Node& input, SmallVector<Buffer, 4>& held,
 
 }  // namespace
 
+// What the launches of a run have in common.
+struct Engine::Run {
+  const Plan& plan;
+  std::span<void* const> memory;  // by buffer of the program
+  int threads;
+  std::byte* scratch;  // for the workers of one launch after the other
+};
+
 void Engine::run(const Plan& plan, bool known, std::span<const ir::Value> inputs,
-                 std::span<std::shared_ptr<const ir::Storage>> out) {
+                 std::span<std::shared_ptr<const ir::Storage>> out, Overwriting* overwriting) {
   const compiler::Program& program = plan.program;
   SmallVector<Buffer, 4> results(out.size());
   SmallVector<uint64_t, 8> scalars(inputs.size());
@@ -271,7 +282,13 @@ void Engine::run(const Plan& plan, bool known, std::span<const ir::Value> inputs
         memory.push_back(static_cast<std::byte*>(arena.data()) + buffer.offset);  // or see below
         break;
       case compiler::KernelBuffer::Kind::Result:
-        results[slot] = allocator_.allocate(buffer.dtype, std::span(&buffer.elements, 1));
+        if (overwriting && buffer.home >= 0) {
+          const auto from = size_t(program.buffers[size_t(buffer.home)].slot);
+          if (overwriting->allowed[from])
+            results[slot] = buffer_of(*inputs[from]->as<ir::DataAttr>().storage);
+        }
+        if (!results[slot])
+          results[slot] = allocator_.allocate(buffer.dtype, std::span(&buffer.elements, 1));
         memory.push_back(results[slot].data());
         break;
     }
@@ -280,45 +297,78 @@ void Engine::run(const Plan& plan, bool known, std::span<const ir::Value> inputs
     if (const compiler::Program::Buffer& buffer = program.buffers[b];
         buffer.kind == compiler::KernelBuffer::Kind::Temporary && buffer.home >= 0)
       memory[b] = memory[size_t(buffer.home)];
-  for (size_t i = 0; i < program.launches.size(); ++i) launch(plan, i, memory);
+  const int threads = threads_.threads();
+  const int64_t scratch_bytes = this->scratch_bytes(plan, threads);
+  const Buffer scratch = scratch_bytes > 0 ? allocator_.allocate(size_t(scratch_bytes)) : Buffer();
+  const Run run{plan, memory, threads, static_cast<std::byte*>(scratch.data())};
+  for (size_t i = 0; i < program.launches.size(); ++i) {
+    if (overwriting && i == program.first_overwrite) overwriting->begun = true;
+    launch(run, i);
+  }
   const auto launches = int64_t(program.launches.size());
   known ? log_.add_known_realize(launches) : log_.add_realize(launches);
   for (size_t i = 0; i < out.size(); ++i) out[i] = make_storage(std::move(results[i]));
 }
 
-void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memory) {
-  const compiler::Program::Launch& launch = plan.program.launches[index];
+namespace {
+
+// Each task is a run of units; their number has no influence on results, so it may depend on the
+// threads.
+struct Tasks {
+  int64_t units, count;
+  int workers;
+};
+Tasks tasks_of(const compiler::LoweredKernel& kernel, int threads) {
+  const int most = threads * 4;
+  const int64_t units = std::max(kernel.grain, (kernel.range + most - 1) / most);
+  const int64_t count = (kernel.range + units - 1) / units;
+  return {units, count, count == 1 ? 1 : threads};
+}
+
+int64_t padded_scratch(const compiler::LoweredKernel& kernel) {
+  return (kernel.scratch_bytes + 63) / 64 * 64;
+}
+
+}  // namespace
+
+// What the launch that needs most needs. It is there before the first one begins.
+int64_t Engine::scratch_bytes(const Plan& plan, int threads) const {
+  int64_t most = 0;
+  for (const compiler::Program::Launch& launch : plan.program.launches) {
+    const int64_t workers =
+        launch.more.empty() ? tasks_of(launch.kernel, threads).workers : threads;
+    most = std::max(most, padded_scratch(launch.kernel) * workers);
+    for (const compiler::LoweredKernel& kernel : launch.more)
+      most = std::max(most, padded_scratch(kernel) * workers);
+  }
+  return most;
+}
+
+void Engine::launch(const Run& run, size_t index) {
+  const compiler::Program::Launch& launch = run.plan.program.launches[index];
   if (launch.kind == compiler::Kernel::Kind::Sort) {
-    sort_rows(launch, plan.program, memory, threads_);
+    sort_rows(launch, run.plan.program, run.memory, threads_);
     return;
   }
-  if (!launch.more.empty()) return launch_pack(plan, index, memory);
+  if (!launch.more.empty()) return launch_pack(run, index);
   const compiler::LoweredKernel& kernel = launch.kernel;
   if (kernel.range <= 0) return;
   SmallVector<void*, 12> buffers;
-  for (int32_t b : kernel.buffers) buffers.push_back(memory[size_t(b)]);
-  // Each task is a run of units; their number has no influence on results, so it may depend on the
-  // threads.
-  const int threads = threads_.threads(), most = threads * 4;
-  const int64_t units = std::max(kernel.grain, (kernel.range + most - 1) / most);
-  const int64_t tasks = (kernel.range + units - 1) / units;
-  const int workers = tasks == 1 ? 1 : threads;
-  const int64_t scratch_bytes = (kernel.scratch_bytes + 63) / 64 * 64;
-  const Buffer scratch =
-      scratch_bytes > 0 ? allocator_.allocate(size_t(scratch_bytes * workers)) : Buffer();
+  for (int32_t b : kernel.buffers) buffers.push_back(run.memory[size_t(b)]);
+  const Tasks tasks = tasks_of(kernel, run.threads);
+  const int64_t units = tasks.units, scratch_bytes = padded_scratch(kernel);
   int64_t error[2] = {0, 0};
   const auto body = [&](int64_t task, int worker) {
     compiler::KernelArguments arguments{buffers.data(), kernel.integers.data(), nullptr, error,
                                         compiler::kernel_helpers().data()};
-    if (scratch_bytes > 0)
-      arguments.scratch = static_cast<std::byte*>(scratch.data()) + scratch_bytes * worker;
-    plan.kernels[index]->entry(&arguments, task * units,
-                               std::min(kernel.range, (task + 1) * units));
+    if (scratch_bytes > 0) arguments.scratch = run.scratch + scratch_bytes * worker;
+    run.plan.kernels[index]->entry(&arguments, task * units,
+                                   std::min(kernel.range, (task + 1) * units));
   };
-  if (tasks == 1)
+  if (tasks.count == 1)
     body(0, 0);
   else
-    threads_.parallel_for(tasks, body, workers);
+    threads_.parallel_for(tasks.count, body, tasks.workers);
   if (error[0] != 0) {
     const std::string& text = kernel.reports[size_t(error[0]) - 1];
     throw Error(fmt::format(fmt::runtime(text), error[1]));
@@ -326,22 +376,18 @@ void Engine::launch(const Plan& plan, size_t index, std::span<void* const> memor
 }
 
 // Kernels of one function, each with arguments of its own.
-void Engine::launch_pack(const Plan& plan, size_t index, std::span<void* const> memory) {
-  const compiler::Program::Launch& launch = plan.program.launches[index];
+void Engine::launch_pack(const Run& run, size_t index) {
+  const compiler::Program::Launch& launch = run.plan.program.launches[index];
   std::vector<const compiler::LoweredKernel*> kernels = {&launch.kernel};
   for (const compiler::LoweredKernel& kernel : launch.more) kernels.push_back(&kernel);
   std::vector<std::vector<void*>> buffers(kernels.size());
   int64_t scratch_bytes = 0;
   for (size_t i = 0; i < kernels.size(); ++i) {
-    for (int32_t b : kernels[i]->buffers) buffers[i].push_back(memory[size_t(b)]);
-    scratch_bytes = std::max(scratch_bytes, (kernels[i]->scratch_bytes + 63) / 64 * 64);
+    for (int32_t b : kernels[i]->buffers) buffers[i].push_back(run.memory[size_t(b)]);
+    scratch_bytes = std::max(scratch_bytes, padded_scratch(*kernels[i]));
   }
-  const int threads = threads_.threads();
-  const TaskSplit split = split_tasks(kernels, int64_t(threads) * 4);
+  const TaskSplit split = split_tasks(kernels, int64_t(run.threads) * 4);
   const auto tasks = int64_t(split.ends.size());
-  const int workers = tasks == 1 ? 1 : threads;
-  const Buffer scratch =
-      scratch_bytes > 0 ? allocator_.allocate(size_t(scratch_bytes * workers)) : Buffer();
   std::vector<std::array<int64_t, 2>> errors(kernels.size());
   const auto body = [&](int64_t task, int worker) {
     for (int32_t p = task == 0 ? 0 : split.ends[size_t(task) - 1]; p < split.ends[size_t(task)];
@@ -350,15 +396,14 @@ void Engine::launch_pack(const Plan& plan, size_t index, std::span<void* const> 
       const auto k = size_t(part.kernel);
       compiler::KernelArguments arguments{buffers[k].data(), kernels[k]->integers.data(), nullptr,
                                           errors[k].data(), compiler::kernel_helpers().data()};
-      if (scratch_bytes > 0)
-        arguments.scratch = static_cast<std::byte*>(scratch.data()) + scratch_bytes * worker;
-      plan.kernels[index]->entry(&arguments, part.begin, part.end);
+      if (scratch_bytes > 0) arguments.scratch = run.scratch + scratch_bytes * worker;
+      run.plan.kernels[index]->entry(&arguments, part.begin, part.end);
     }
   };
   if (tasks == 1)
     body(0, 0);
   else
-    threads_.parallel_for(tasks, body, workers);
+    threads_.parallel_for(tasks, body, run.threads);
   for (size_t k = 0; k < kernels.size(); ++k)
     if (errors[k][0] != 0)
       throw Error(

@@ -41,6 +41,15 @@ struct EngineOptions {
   Allocator::Options allocator = {};
 };
 
+// Inputs that a run may write over.
+struct Overwriting {
+  // By slot: whether the caller alone can reach the input, whose memory is an Engine's.
+  SmallVector<uint8_t, 16> allowed;
+  // Set by the run: it may have written over them. An Error that a kernel reports is thrown before
+  // that, and so is a DeviceError for want of memory.
+  bool begun = false;
+};
+
 class Engine {
  public:
   explicit Engine(EngineOptions options = {});
@@ -59,9 +68,11 @@ class Engine {
   struct Plan;
   std::shared_ptr<const Plan> plan_for(const Request& request, bool& known);
   // Runs it on inputs that are like those of the request, as one that was `known` or not; no node
-  // is told its value. There are as many results as roots.
+  // is told its value. There are as many results as roots. With `overwriting` they may be written
+  // over inputs.
   void run(const Plan& plan, bool known, std::span<const ir::Value> inputs,
-           std::span<std::shared_ptr<const ir::Storage>> results);
+           std::span<std::shared_ptr<const ir::Storage>> results,
+           Overwriting* overwriting = nullptr);
 
   Allocator& allocator() { return allocator_; }
   ThreadPool& threads() { return threads_; }
@@ -85,8 +96,10 @@ class Engine {
   using KernelMap = std::unordered_map<std::string, T, KeyHash>;
   void load(MissingKernel& missing);
   std::shared_ptr<const Kernel> keep(const MissingKernel& loaded);
-  void launch(const Plan& plan, size_t index, std::span<void* const> memory);
-  void launch_pack(const Plan& plan, size_t index, std::span<void* const> memory);
+  struct Run;
+  int64_t scratch_bytes(const Plan& plan, int threads) const;
+  void launch(const Run& run, size_t index);
+  void launch_pack(const Run& run, size_t index);
 
   EngineOptions options_;
   Allocator allocator_;

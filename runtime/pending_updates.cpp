@@ -88,7 +88,8 @@ std::vector<PendingUpdates::Update> PendingUpdates::listed() const {
     for (const auto& [ticket, cell] : cells_)
       if (auto alive = cell.lock()) out.push_back({std::move(alive), {}});
   }
-  for (Update& update : out) update.value = update.cell->value();
+  for (Update& update : out) update.value = update.cell->value_if_any();
+  std::erase_if(out, [](const Update& update) { return !update.value; });
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -191,9 +192,10 @@ class RequestWalk {
 
 }  // namespace
 
-// The number of roots comes first, so that no node can be read as more roots.
+// The number of roots comes first, so that no node can be read as more roots; so does that of what
+// is donated.
 Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics,
-                     int64_t memory_budget) {
+                     int64_t memory_budget, std::span<const ir::Value> donated) {
   Request request;
   request.numerics = numerics;
   request.memory_budget = memory_budget;
@@ -204,7 +206,13 @@ Request make_request(std::span<const ir::Value> roots, compiler::Numerics numeri
   RequestWalk walk(request);
   for (const ir::Value& root : roots) walk.root(root);
   for (int64_t position : request.roots) out.number(position);
-  const auto& words = request.signature.words;
+  if (!donated.empty())
+    for (size_t slot = 0; slot < request.inputs.size(); ++slot)
+      if (std::ranges::find(donated, request.inputs[slot]) != donated.end())
+        request.donated.push_back(int64_t(slot));
+  auto& words = request.signature.words;
+  words[0] |= int64_t(request.donated.size()) << 2;
+  words.append(request.donated.begin(), request.donated.end());
   request.signature.hash = XXH3_64bits(words.data(), words.size() * sizeof(words[0]));
   return request;
 }

@@ -38,6 +38,7 @@ struct Request {
   SmallVector<uint8_t, 32> is_input;  // of each node; the inputs are in this order
   SmallVector<int64_t, 48> operands;  // positions in nodes: those of all nodes, one after the other
   SmallVector<int64_t, 4> roots;      // positions in nodes
+  SmallVector<int64_t, 4> donated;    // slots whose memory results may be written over, ascending
 };
 
 // What a program receives instead of computing it: a buffer that exists, or a scalar.
@@ -45,9 +46,10 @@ bool is_input(const ir::Node& node);
 // Whether the op is an identity that only gradients look at.
 bool passes_through(ir::Op op);
 
-// What the roots need, down to buffers that exist.
+// What the roots need, down to buffers that exist. Of the buffers that are `donated`, those that
+// are among the inputs are so in the request; the signature has them, too.
 Request make_request(std::span<const ir::Value> roots, compiler::Numerics numerics = {},
-                     int64_t memory_budget = 0);
+                     int64_t memory_budget = 0, std::span<const ir::Value> donated = {});
 
 // The same as a graph: slot i of the request is parameter i; a scalar is a parameter of rank 0.
 ir::Graph make_graph(const Request& request);

@@ -18,6 +18,8 @@ class BufferStorage : public ir::Storage {
       : buffer_(std::move(buffer)), borrowed_(borrowed) {}
   const void* host_data() const override { return borrowed_ ? buffer().data() : buffer_.data(); }
   bool borrowed() const override { return borrowed_; }
+  // Whether it is memory of an allocator, and no other handle to it exists.
+  bool alone() const { return !borrowed_ && !buffer_.borrowed() && buffer_.unique(); }
   Buffer buffer() const {
     const std::lock_guard lock(lock_);
     return buffer_;

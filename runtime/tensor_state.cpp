@@ -76,7 +76,7 @@ Cell::Cell(std::shared_ptr<const ir::Storage> home, DType dtype, int64_t element
 }
 
 bool Cell::has_home() const {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   return bool(home_);
 }
 
@@ -84,19 +84,93 @@ Cell::~Cell() { pending_updates().remove(ticket_); }
 
 // To be called with the lock held.
 const ir::Value& Cell::shown() const {
+  if (lost_) [[unlikely]]
+    throw Error(*lost_);
   if (!value_) value_ = ir::data(elements_, dtype_, shape_);
   return value_;
 }
 
+std::unique_lock<ir::SpinLock> Cell::guard() const {
+  std::unique_lock lock(lock_);
+  while (held_.load(std::memory_order_relaxed)) {
+    lock.unlock();
+    held_.wait(true, std::memory_order_acquire);
+    lock.lock();
+  }
+  return lock;
+}
+
 ir::Value Cell::value() const {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   return shown();
+}
+
+ir::Value Cell::value_if_any() const {
+  const auto lock = guard();
+  return lost_ ? ir::Value() : shown();
+}
+
+// Who held the memory before has let go of it with a release.
+bool Cell::hold(const ir::Value& value) {
+  const auto lock = guard();
+  if (value_ != value || home_ || !before_.empty() || !open_.empty() || value->op != ir::Op::Data)
+    return false;
+  const auto& storage = value->as<ir::DataAttr>().storage;
+  const auto* ours = dynamic_cast<const BufferStorage*>(storage.get());
+  const bool alone = ours && ours->alone() && (!elements_ || elements_ == storage) &&
+                     storage.use_count() == (elements_ ? 2 : 1) &&
+                     value->references.load(std::memory_order_acquire) == 2;
+  if (!alone) return false;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  dtype_ = value->dtype, shape_ = value->shape;
+  held_.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+void Cell::end_hold() {
+  held_.store(false, std::memory_order_release);
+  held_.notify_all();
+}
+
+void Cell::let_go() noexcept {
+  const std::lock_guard lock(lock_);
+  end_hold();
+}
+
+void Cell::let_go(std::shared_ptr<const ir::Storage> elements) noexcept {
+  ir::Value old;  // let go of without the lock
+  const std::lock_guard lock(lock_);
+  std::swap(value_, old);
+  std::swap(elements_, elements);
+  end_hold();
+}
+
+// Returns what is to be let go of without the lock.
+ir::Value Cell::forget(Reason why) {
+  pending_updates().remove(ticket_);
+  elements_ = nullptr;  // the value has them, too
+  before_.clear();
+  lost_ = std::move(why);
+  return std::exchange(value_, ir::Value());
+}
+
+void Cell::lose(Reason why) noexcept {
+  ir::Value old;
+  const std::lock_guard lock(lock_);
+  old = forget(std::move(why));
+  end_hold();
+}
+
+void Cell::lose(const ir::Node& value, Reason why) {
+  ir::Value old;
+  const auto lock = guard();
+  if (value_.get() == &value) old = forget(std::move(why));
 }
 
 void Cell::assign(ir::Value value, const std::weak_ptr<Cell>& self) {
   if (const ir::Value old = this->value(); old->place > 0 || value->place > 0)
     value = value_on(value, device_of(*old));  // a cell stays where it is
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   CERMET_CHECK(value->shape == shown()->shape && value->dtype == shown()->dtype,
                "a cell of {} is assigned {}", ir::type_string(*shown()), ir::type_string(*value));
   if (value->checks_indices || (value->place > 0 && runs_are_open()))
@@ -110,7 +184,7 @@ void Cell::assign(ir::Value value, const std::weak_ptr<Cell>& self) {
 }
 
 void Cell::list(const std::weak_ptr<Cell>& self) {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   if (!elements_ && made_in_ == 0) pending_updates().add(ticket_, self);
 }
 
@@ -120,15 +194,15 @@ void Cell::withhold() {
 }
 
 std::vector<ir::Value> Cell::history() const {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   std::vector<ir::Value> out = before_;
-  out.push_back(shown());
+  if (!lost_) out.push_back(shown());
   return out;
 }
 
 void Cell::put_back(const ir::Value& now, const ir::Value& value) {
-  const std::lock_guard lock(lock_);
-  if (shown() != now) return;
+  const auto lock = guard();
+  if (lost_ || shown() != now) return;
   while (!before_.empty() && value_ != value) {
     value_ = std::move(before_.back());
     before_.pop_back();
@@ -137,18 +211,18 @@ void Cell::put_back(const ir::Value& now, const ir::Value& value) {
 }
 
 std::shared_ptr<const ir::Storage> Cell::elements() const {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   return elements_;
 }
 
 bool Cell::has_elements() const {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   return elements_ != nullptr;
 }
 
 void Cell::computed(const ir::Value& value, std::shared_ptr<const ir::Storage> elements) {
   ir::Value old;  // let go of without the lock
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   if (value != value_) return;
   elements_ = std::move(elements);
   pending_updates().remove(ticket_);
@@ -176,7 +250,7 @@ std::optional<Cell::Open> Cell::close(const ir::Storage& elements) {
 }
 
 void Cell::settled(const ir::Storage& elements) {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   if (!close(elements)) return;
   const auto at = std::ranges::find_if(
       before_, [&](const ir::Value& value) { return shows(*value, elements); });
@@ -187,7 +261,7 @@ void Cell::settled(const ir::Storage& elements) {
 }
 
 void Cell::failed(const ir::Storage& elements, const std::weak_ptr<Cell>& self) {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
   const std::optional<Open> open = close(elements);
   if (!open || elements_.get() != &elements) return;
   const bool shown_here = shows(*shown(), elements) && open->replaced;
@@ -212,7 +286,8 @@ void Cell::write_home(const ir::Storage& elements) {
 // Tensors with equal expressions share the buffer that was computed for them, and pending
 // expressions read it: a pointer to it is given out only if nobody else has it, else to a copy.
 void* Cell::give_out() {
-  const std::lock_guard lock(lock_);
+  const auto lock = guard();
+  if (lost_) throw Error(*lost_);
   CERMET_CHECK(elements_ != nullptr, "a pointer to elements that do not exist");
   if (!home_) {
     const bool in_data = shown()->op == ir::Op::Data;

@@ -16,6 +16,10 @@
 // data() gave a pointer to it out. Realizing such a cell writes the elements there. Pending
 // expressions that still want the old elements get a copy first.
 //
+// A program may write over the elements of a cell (runtime/jit.cpp). Meanwhile the cell is held,
+// and whoever asks it for something waits. A cell whose elements were given away, or lost in such a
+// program, has none: reading it is an Error that says so.
+//
 // A leaf that requires grad has a Variable. Reading it gives a Leaf node around the cell's
 // expression, so that each use of the tensor in a graph can be found again; its gradient is kept
 // beside the Variable.
@@ -69,7 +73,10 @@ class Cell {
   Cell(const Cell&) = delete;
   Cell& operator=(const Cell&) = delete;
 
+  // Throws Error if the cell has none any more.
   ir::Value value() const;
+  // The same, or empty.
+  ir::Value value_if_any() const;
   // A write: lists the cell, which `self` is, among the pending updates.
   void assign(ir::Value value, const std::weak_ptr<Cell>& self);
   // Lists the cell, which `self` is, among the pending updates: its value took the place of another
@@ -103,6 +110,18 @@ class Cell {
   void* give_out();
   bool has_home() const;
 
+  // Holds the cell, if its elements are the library's own memory and nobody can reach them but
+  // through it and through `value`, which shows them and which the caller has one reference to.
+  bool hold(const ir::Value& value);
+  // What ends that: the cell is as it was; it has these elements; its elements are lost, and what
+  // reads them throws `why`.
+  using Reason = std::unique_ptr<const std::string>;
+  void let_go() noexcept;
+  void let_go(std::shared_ptr<const ir::Storage> elements) noexcept;
+  void lose(Reason why) noexcept;
+  // As lose(), for a cell that is not held; nothing happens if it has another value by now.
+  void lose(const ir::Node& value, Reason why);
+
  private:
   struct Open {
     const ir::Storage* elements;
@@ -111,6 +130,10 @@ class Cell {
   std::optional<Open> close(const ir::Storage& elements);
   void write_home(const ir::Storage& elements);
   const ir::Value& shown() const;
+  // The lock, once nobody holds the cell.
+  std::unique_lock<ir::SpinLock> guard() const;
+  void end_hold();
+  ir::Value forget(Reason why);
 
   const uint64_t made_in_ = StepRecorder::active_number();
   mutable ir::SpinLock lock_;  // guards what follows
@@ -124,6 +147,8 @@ class Cell {
   std::vector<ir::Value> before_;  // history() without value_
   std::vector<Open> open_;         // what the cell has or had, outcome not known
   uint64_t ticket_ = 0;            // of pending_updates()
+  Reason lost_;                    // why there are no elements
+  std::atomic<bool> held_ = false;
 };
 
 class TensorState {

@@ -49,6 +49,7 @@ class ThreadPool {
   // From now on tasks run in the loop, at most `threads` at once; an empty one: on own threads.
   // Calls that have begun end as they began.
   void borrow(Loop loop, int threads);
+  bool borrows() const { return borrows_.load(std::memory_order_acquire); }
 
   // Calls body(task, worker) once for each task in [0, tasks) and returns when all have returned.
   // `worker` is in [0, threads()) and differs between tasks of this call that run at the same time.

@@ -16,6 +16,20 @@
 //   - Keys of next_key(), and functions that take one, are new in each call.
 //   - Numbers, branches and everything else of C++ are as they were: give what changes as a tensor.
 //
+// On a CPU a captured tensor that the function updates is written over where it lies, if nothing
+// else needs the old elements; other threads that read it meanwhile wait. Arguments can be given up
+// for the same (JAX's donate_argnums):
+//
+//   auto decay = ct::jit([](const Tensor& state, const Tensor& x) { return state * 0.9 + x; },
+//                        {.donate = {0}});
+//   state = decay(state, x);   // in one place
+//
+// After a call that succeeds reading a tensor that was donated, or a view of it, is an Error that
+// names the call. Expressions of it that were recorded before and are computed later have the old
+// elements. A tensor cannot be donated if it is given or captured a second time, if it is a view of
+// part of a tensor, or if its memory can be seen from outside (data(), from_blob). Steps inside of
+// a step donate nothing.
+//
 // Results are computed and have no gradient history. Inside of the function nothing is computed: an
 // Error for item(), printing, realize() and masks as indices, and for elements that would go to
 // another device, unless they are numbers that the function itself writes down. So is for an
@@ -46,7 +60,9 @@ class StepPrograms;
 class UntypedStep {
  public:
   using Function = std::function<std::vector<Tensor>(std::span<const std::vector<Tensor>>)>;
-  explicit UntypedStep(Function function);
+  // `donate`: which of so many arguments are donated. Throws Error if there is no such argument.
+  UntypedStep(Function function, const std::vector<int>& donate, int arguments,
+              const SourceLocation& where);
   std::vector<Tensor> run(std::span<const std::span<const Tensor>> arguments,
                           const SourceLocation& where) const;
 
@@ -74,16 +90,24 @@ class StepArgument {
 template <class T>
 concept StepList = std::same_as<T, Tensor> || std::same_as<T, std::vector<Tensor>>;
 
+struct JitOptions {
+  std::vector<int> donate = {};  // arguments that are given up, counted from 0; lists as a whole
+};
+
 // What jit() makes of a function of Tensors and vectors of Tensors that returns nothing, a Tensor,
 // a vector or a tuple of Tensors. Copies share what was recorded. May be called by several threads.
 template <class Result, class... Arguments>
   requires(StepList<std::remove_cvref_t<Arguments>> && ...)
 class Step {
  public:
-  explicit Step(std::function<Result(Arguments...)> function)
-      : step_([function = std::move(function)](std::span<const std::vector<Tensor>> lists) {
-          return call(function, lists, std::index_sequence_for<Arguments...>());
-        }) {}
+  // Throws Error if there is no argument of a number in `options`.
+  explicit Step(std::function<Result(Arguments...)> function, const JitOptions& options = {},
+                CERMET_HERE)
+      : step_(
+            [function = std::move(function)](std::span<const std::vector<Tensor>> lists) {
+              return call(function, lists, std::index_sequence_for<Arguments...>());
+            },
+            options.donate, int(sizeof...(Arguments)), where) {}
 
   // Throws what the function throws, Error for what cannot be recorded (see above), and what
   // realize() throws.
@@ -145,10 +169,13 @@ class Step {
 
 template <class Result, class... Arguments>
 Step(std::function<Result(Arguments...)>) -> Step<Result, Arguments...>;
+template <class Result, class... Arguments>
+Step(std::function<Result(Arguments...)>, const JitOptions&, const SourceLocation&)
+    -> Step<Result, Arguments...>;
 
 template <class F>
-auto jit(F function) {
-  return Step(std::function(std::move(function)));
+auto jit(F function, const JitOptions& options = {}, CERMET_HERE) {
+  return Step(std::function(std::move(function)), options, where);
 }
 
 }  // namespace cermet

@@ -1,7 +1,9 @@
 // Steps: functions that are recorded once and run as one program, compared with the function
 // itself. On whatever device the tests run on.
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <thread>
 
 #include "api/errors.h"
@@ -176,6 +178,192 @@ TEST_CASE("jit: a step inside of a step is part of it; threads share what was re
   for (std::thread& thread : threads) thread.join();
   for (size_t t = 0; t < results.size(); ++t)
     CHECK(results[t] == Floats{float(t * t + (t + 1) * (t + 1)), 1});
+}
+
+namespace {
+
+// Bytes that a call hands out at most at one time, beside what is there when it begins.
+template <class F>
+int64_t bytes_of(F call) {
+  const int64_t before = ct::statistics().live_bytes;
+  ct::reset_statistics();
+  call();
+  return ct::statistics().peak_bytes - before;
+}
+
+// The message of the Error that f throws, which names this file.
+template <class F>
+std::string message_of(const F& f) {
+  try {
+    f();
+  } catch (const ct::Error& e) {
+    CHECK(std::string(e.what()).find("jit_test.cpp") != std::string::npos);
+    return e.message();
+  }
+  return "none";
+}
+
+constexpr int64_t large = 64;  // a square of floats of which is worth writing over: 16 KB
+
+ct::Tensor square(int64_t key) { return on_device::rand(ct::Key(key), {large, large}).clone(); }
+
+}  // namespace
+
+TEST_CASE("jit: a captured tensor is updated where it lies, if nobody else needs it", "[cpu]") {
+  ct::Tensor w = square(1), eager = w.clone();
+  const ct::Tensor g = square(2), row = on_device::rand(ct::Key(3), {large}).clone();
+  const auto update = [&](ct::Tensor& x) {
+    const ct::Tensor loss = ct::matmul(g, x).sum();  // reads it, too
+    x.sub_(ct::matmul(g.t(), g) * 0.01);
+    x.sub_(row);
+    return loss;
+  };
+  const auto step = ct::jit([&] { return update(w); });
+  ct::realize({w, eager, g, row});
+  const auto check = [&] {
+    const ct::Tensor wanted = update(eager);
+    CHECK(w.to_vector<float>() == eager.to_vector<float>());
+    return wanted.item<float>();
+  };
+  step(), check();
+  const int64_t alone = bytes_of(step);
+  check();
+  // A copy, an expression, a list of it: what they show stays.
+  const Floats now = w.to_vector<float>();
+  const ct::Tensor copy = w.clone(), half = w * 0.5, whole = w.detach();
+  CHECK(bytes_of(step) >= alone + large * large * 4);
+  check();
+  CHECK(copy.to_vector<float>() == now);
+  CHECK(half.to_vector<float>()[5] == now[5] * 0.5f);
+  CHECK(whole.to_vector<float>() == w.to_vector<float>());
+  // So does memory that the outside sees.
+  float* const first = w.data<float>();
+  step(), check();
+  CHECK(w.data<float>() == first);
+}
+
+TEST_CASE("jit: other threads see a tensor before or after its update", "[cpu]") {
+  ct::Tensor w = ct::zeros({256, 256}).clone();
+  const auto step = ct::jit([&] { w.add_(1.0); });
+  step();
+  constexpr int steps = 200;
+  std::atomic<int> wrong = 0, done = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] {
+      float last = 0;
+      while (done == 0) {
+        const Floats now = (t == 0 ? w : t == 1 ? w * 1.0 : w[3].clone()).to_vector<float>();
+        if (now[0] < last || std::ranges::any_of(now, [&](float x) { return x != now[0]; }))
+          ++wrong;
+        last = now[0];
+      }
+    });
+  for (int i = 1; i < steps; ++i) step();
+  done = 1;
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  CHECK(w.to_vector<float>() == Floats(256 * 256, steps));
+  // Two threads that update lose updates of each other, and nothing else.
+  threads.clear();
+  for (int t = 0; t < 2; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < steps; ++i) step();
+    });
+  for (std::thread& thread : threads) thread.join();
+  const Floats last = w.to_vector<float>();
+  CHECK(last == Floats(256 * 256, last[0]));
+  CHECK((last[0] >= 2 * steps && last[0] <= 3 * steps));
+}
+
+TEST_CASE("jit: a donated argument is gone after the call, and its memory a result's") {
+  const auto f = [](const ct::Tensor& state, const ct::Tensor& x) { return state * 0.9 + x; };
+  const auto step = ct::jit(f, {.donate = {0}});
+  ct::Tensor state = square(1), x = square(2);
+  ct::realize({state, x});
+  const Floats wanted = f(state, x).to_vector<float>();
+  const ct::Tensor before = state, view = state[1], pending = state + 1.0;
+  const Floats old = pending.to_vector<float>();
+  const ct::Tensor later = state + 2.0;
+  state = step(state, x);
+  CHECK(state.to_vector<float>() == wanted);
+  const std::string gone = "was donated to the step that was called at ";
+  const auto is_gone = [&](const auto& use) {
+    const std::string message = message_of(use);
+    CHECK(message.find(gone) != std::string::npos);
+    CHECK(message.find("jit_test.cpp:") != std::string::npos);
+  };
+  is_gone([&] { (void)before.to_vector<float>(); });
+  is_gone([&] { (void)view.sum().item<float>(); });
+  is_gone([&] { (void)(before + x); });
+  is_gone([&] { before.realize(); });
+  is_gone([&] { (void)step(before, x); });
+  is_gone([&] { ct::Tensor(before).add_(1.0); });
+  is_gone([&] { ct::jit([&] { return before + 1.0; })(); });
+  CHECK(later.to_vector<float>()[7] == old[7] - 1.0f + 2.0f);
+  CHECK(before.shape() == ct::Shape{large, large});
+  if (!ct::test::on_gpu()) {  // in place, once nothing else shows the elements
+    state = step(state, x);
+    CHECK(bytes_of([&] { state = step(state, x); }) < large * large * 4);
+  }
+
+  // Lists are donated as a whole, and pending arguments are computed first.
+  const auto sums = ct::jit(
+      [](const std::vector<ct::Tensor>& parts) { return parts[0] + parts[1]; }, {.donate = {0}});
+  const std::vector<ct::Tensor> parts{x * 2.0, x.reshape({-1, large}) * 3.0};
+  CHECK(sums(parts).to_vector<float>()[3] ==
+        x.to_vector<float>()[3] * 2.0f + x.to_vector<float>()[3] * 3.0f);
+  for (const ct::Tensor& part : parts) is_gone([&] { (void)part.to_vector<float>(); });
+  // A reshaped one, whose elements are not in another order.
+  const ct::Tensor flat = state.reshape({large * large});
+  CHECK(
+      ct::jit([](const ct::Tensor& y) { return y.sum(); }, {.donate = {0}})(flat).shape().empty());
+  is_gone([&] { (void)state.to_vector<float>(); });
+}
+
+TEST_CASE("jit: what cannot be donated is an error, and stays") {
+  using T = ct::Tensor;
+  const auto sum = ct::jit([](const T& a, const T& b) { return a + b; }, {.donate = {0}});
+  const T x = square(1), y = square(2);
+  const auto refused = [&](const std::string& why, const auto& call) {
+    const std::string message = message_of(call);
+    INFO(message << " / " << why);
+    CHECK(message.find(why) != std::string::npos);
+  };
+  refused("argument 0 is donated, and is the same tensor as argument 1", [&] { sum(x, x); });
+  refused("argument 0 is donated, and is the same tensor as argument 1", [&] { sum(x, x.t()); });
+  refused("shows 64 of 4096 elements", [&] { sum(x[0], y); });
+  refused("argument 2 is to be donated, and there are 2",
+          [] { return ct::jit([](const T& a, const T& b) { return a + b; }, {.donate = {0, 2}}); });
+  refused("captures it as well",
+          [&] { ct::jit([&](const T& a) { return a + x; }, {.donate = {0}})(x); });
+  refused("argument 0[0] is donated, and is the same tensor as argument 0[1]", [&] {
+    ct::jit([&](const std::vector<T>& a) { return a[0] + a[1]; },
+            {.donate = {0}})(std::vector{x, x});
+  });
+  T seen = square(3);
+  (void)seen.data_ptr();
+  refused("can be seen from outside", [&] { sum(seen, y); });
+  // Tensors that share elements, but are not the same, are no mistake.
+  const T copy = x.clone();
+  CHECK(sum(copy, x).to_vector<float>()[9] == x.to_vector<float>()[9] * 2.0f);
+  // A step inside of a step donates nothing.
+  CHECK(ct::jit([&](const T& a) { return sum(a, a); })(x).to_vector<float>()[9] ==
+        x.to_vector<float>()[9] * 2.0f);
+  // A call that fails leaves all as it was.
+  T table = square(4);
+  const Floats before = table.to_vector<float>(), rest = y.to_vector<float>();
+  const auto pick = ct::jit(
+      [&](const T& given, const T& at) {
+        table.mul_(2.0);
+        return std::tuple(given + 1.0, table.index_select(0, at).sum());
+      },
+      {.donate = {0}});
+  CHECK(message_of([&] { pick(y, on_device::tensor({1, 99})); }).find("99") != std::string::npos);
+  CHECK(table.to_vector<float>() == before);
+  CHECK(y.to_vector<float>() == rest);
+  CHECK(std::get<0>(pick(y, on_device::tensor({1, 9}))).to_vector<float>()[2] == rest[2] + 1.0f);
+  CHECK(table.to_vector<float>()[5] == before[5] * 2.0f);
 }
 
 TEST_CASE("jit: what cannot be recorded is an error that names the place, and changes nothing") {

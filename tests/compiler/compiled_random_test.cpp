@@ -114,6 +114,61 @@ TEST_CASE("compiled: random elementwise graphs have the same bits unfused, and o
   }
 }
 
+TEST_CASE("compiled: results that are written over parameters have the same bits", "[cpu]") {
+  int overwritten = 0;
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    RandomGraphOptions options;
+    options.special_values = seed % 2 == 0;
+    const RandomGraph random = random_graph(seed, options);
+    INFO(describe(random) << "target " << target_for(seed));
+    runtime::Engine& engine = engine_for(target_for(seed));
+    expect_same(run_in_place(engine, random.graph, random.parameters, &overwritten),
+                run_compiled(engine, random.graph, random.parameters));
+  }
+  CHECK(overwritten > 30);
+}
+
+TEST_CASE("compiled: products and row programs write over what they read last", "[cpu]") {
+  const auto f32 = [](int64_t slot, const Shape& shape) {
+    return parameter(slot, DType::F32, shape);
+  };
+  const auto over_rows = [](const Value& row) { return unsqueeze(row, 1); };
+  const Value x = f32(0, {37, 75}), y = f32(1, {75, 37}), z = f32(2, {37, 37}), row = f32(3, {75});
+  const Value product = dot(unsqueeze(x, 0), unsqueeze(y, 0));
+  const Value sums = reshape(product, Shape{37, 37});
+  const Value top = exp(x - expand(over_rows(reduce(Combine::Max, x, Dims{1})), Shape{37, 75}));
+  const Value column = where(le(x, zeros_like(x)), zeros_like(x), x);
+  struct Case {
+    const char* name;
+    std::vector<Value> results;
+    int overwritten;  // of the parameters
+  };
+  const Case cases[] = {
+      {"update", {z - sums * 0.1}, 1},
+      {"update of two, one by the other", {z - sums * 0.1, z + sums}, 0},
+      {"update that reads z turned", {transpose(z, 0, 1) - sums}, 0},
+      {"operand of its own product",
+       {z - reshape(dot(unsqueeze(z, 0), unsqueeze(z, 0)), Shape{37, 37})},
+       0},
+      {"softmax", {top / expand(over_rows(reduce(Combine::Sum, top, Dims{1})), Shape{37, 75})}, 1},
+      {"elements and their sums", {column, reduce(Combine::Sum, column, Dims{0})}, 1},
+      {"elements, and sums that need them later", {exp(x), reduce(Combine::Sum, top, Dims{1})}, 0},
+      {"another of that size", {row * row, reduce(Combine::Sum, x, Dims{0})}, 1},
+  };
+  for (const Case& c : cases)
+    for (const std::string& target : target_names()) {
+      INFO(c.name << " on " << target);
+      const Graph graph = graph_over(c.results);
+      std::vector<HostArray> arrays;
+      for (size_t i = 0; i < graph.parameters.size(); ++i)
+        arrays.push_back(numbers_between(DType::F32, graph.parameters[i]->shape, -1, 1, i));
+      int overwritten = 0;
+      expect_same(run_in_place(engine_for(target), graph, arrays, &overwritten),
+                  run_compiled(engine_for(target), graph, arrays));
+      CHECK(overwritten == c.overwritten);
+    }
+}
+
 TEST_CASE("compiled: random graphs have the same bits for any number of threads", "[cpu]") {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     RandomGraphOptions options;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -170,6 +171,51 @@ TEST_CASE("engine: memory that cannot be had is an error") {
   const Value huge = constant(DType::F32, {int64_t(10) * 1000 * 1000 * 1000 * 1000}, 1.5);
   CHECK_THROWS_AS(engine.realize(std::span(&huge, 1)), DeviceError);
   CHECK(run(engine, data_of(engine, {2})).number(1) == 1);
+}
+
+TEST_CASE("engine: what may be written over is there until all memory and no error is") {
+  EngineOptions options = without_disk();
+  options.allocator.live_limit = 1 << 20;
+  Engine engine(options);
+  const Value w = data_of(engine, {300, 300}, 1, 0.5), at = data_of(engine, {4});
+  const auto run = [&](const Value& root, const Value& more) {
+    const std::array<Value, 2> roots{root, more};
+    const runtime::Request request = runtime::make_request(roots, {}, 0, std::span(&w, 1));
+    runtime::Overwriting overwriting;
+    overwriting.allowed.resize(request.inputs.size());
+    for (const int64_t slot : request.donated) overwriting.allowed[size_t(slot)] = 1;
+    std::vector<std::shared_ptr<const Storage>> results(2);
+    bool known = false;
+    const auto plan = engine.plan_for(request, known);
+    try {
+      engine.run(*plan, known, request.inputs, results, &overwriting);
+      CHECK(overwriting.begun);
+    } catch (...) {
+      CHECK_FALSE(overwriting.begun);
+      throw;
+    }
+  };
+  const auto first = [&] {
+    return static_cast<const float*>(w->as<DataAttr>().storage->host_data())[1];
+  };
+  const Value fresh = w * 2.0;
+  const Value large = expand(unsqueeze(at, 1), Shape{4, 100000});
+  CHECK_THROWS_AS(run(fresh, exp(large)), DeviceError);
+  CHECK(first() == 1.5f);
+  const Value out = gather(at, constant(DType::I64, {3}, int64_t(7)), 0);
+  CHECK_THROWS_AS(run(fresh, out), Error);
+  CHECK(first() == 1.5f);
+  run(fresh, exp(at));
+  CHECK(first() == 3.0f);
+  // Whoever may not be written over is left alone by the same plan.
+  const runtime::Request request =
+      runtime::make_request(std::span(&fresh, 1), {}, 0, std::span(&w, 1));
+  CHECK(request.signature != runtime::make_request(std::span(&fresh, 1)).signature);
+  std::vector<std::shared_ptr<const Storage>> result(1);
+  bool known = false;
+  engine.run(*engine.plan_for(request, known), known, request.inputs, result);
+  CHECK(first() == 3.0f);
+  CHECK(static_cast<const float*>(result[0]->host_data())[1] == 6.0f);
 }
 
 TEST_CASE("engine: results have the same bits for 1 to 8 threads") {

@@ -76,11 +76,19 @@ runtime::Engine& engine_for(const std::string& target, int threads) {
 namespace {
 
 // Borrowed, so that no node remembers its value and the next target computes it again.
-Value host_data(runtime::Engine& engine, const HostArray& array) {
+Value host_data(runtime::Engine& engine, const HostArray& array, bool borrowed = true) {
   const runtime::Buffer buffer = engine.allocator().allocate(array.dtype, array.shape);
   std::copy(array.bytes.begin(), array.bytes.end(), static_cast<std::byte*>(buffer.data()));
-  return ir::data(std::make_shared<const runtime::BufferStorage>(buffer, true), array.dtype,
+  return ir::data(std::make_shared<const runtime::BufferStorage>(buffer, borrowed), array.dtype,
                   array.shape);
+}
+
+std::vector<HostArray> arrays_of(const ir::Graph& graph,
+                                 std::span<const std::shared_ptr<const ir::Storage>> storages) {
+  std::vector<HostArray> out;
+  for (size_t i = 0; i < storages.size(); ++i)
+    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape, storages[i]->host_data());
+  return out;
 }
 
 ir::Graph bound_to(const ir::Graph& graph, const std::vector<Value>& inputs) {
@@ -128,11 +136,27 @@ std::vector<HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& gr
                                     std::span<const HostArray> parameters) {
   std::vector<Value> inputs;
   for (const HostArray& array : parameters) inputs.push_back(host_data(engine, array));
-  const auto buffers = engine.realize(bound_to(graph, inputs).results);
-  std::vector<HostArray> out;
-  for (size_t i = 0; i < buffers.size(); ++i)
-    out.emplace_back(graph.results[i]->dtype, graph.results[i]->shape, buffers[i]->host_data());
-  return out;
+  return arrays_of(graph, engine.realize(bound_to(graph, inputs).results));
+}
+
+std::vector<HostArray> run_in_place(runtime::Engine& engine, const ir::Graph& graph,
+                                    std::span<const HostArray> parameters, int* overwritten) {
+  std::vector<Value> inputs;
+  for (const HostArray& array : parameters) inputs.push_back(host_data(engine, array, false));
+  const ir::Graph bound = bound_to(graph, inputs);
+  const runtime::Request request = runtime::make_request(bound.results, {}, 0, inputs);
+  runtime::Overwriting overwriting;
+  overwriting.allowed.resize(request.inputs.size());
+  for (const int64_t slot : request.donated) overwriting.allowed[size_t(slot)] = true;
+  bool known = false;
+  const auto plan = engine.plan_for(request, known);
+  std::vector<std::shared_ptr<const ir::Storage>> storages(request.roots.size());
+  engine.run(*plan, known, request.inputs, storages, &overwriting);
+  for (const Value& input : inputs)
+    for (const auto& result : storages)
+      if (overwritten && input->as<ir::DataAttr>().storage->host_data() == result->host_data())
+        ++*overwritten;
+  return arrays_of(graph, storages);
 }
 
 std::vector<HostArray> run_on(const std::string& target, const ir::Graph& graph,

@@ -29,6 +29,11 @@ runtime::Engine& engine_for(const std::string& target, int threads = 1);
 std::vector<ir::HostArray> run_compiled(runtime::Engine& engine, const ir::Graph& graph,
                                         std::span<const ir::HostArray> parameters);
 
+// The same where results may be written over each parameter. `overwritten` counts those that are.
+std::vector<ir::HostArray> run_in_place(runtime::Engine& engine, const ir::Graph& graph,
+                                        std::span<const ir::HostArray> parameters,
+                                        int* overwritten = nullptr);
+
 // The same on a target of target_names().
 std::vector<ir::HostArray> run_on(const std::string& target, const ir::Graph& graph,
                                   std::span<const ir::HostArray> parameters);
