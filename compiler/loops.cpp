@@ -21,8 +21,9 @@ std::string_view name(Opcode op) { return table[size_t(op)].name; }
 OpcodeClass class_of(Opcode op) { return table[size_t(op)].kind; }
 bool has_value(Opcode op) {
   return op != Opcode::Store && op != Opcode::ScatterStore && op != Opcode::Report &&
-         op != Opcode::Prefetch && op != Opcode::Barrier && op != Opcode::CopyAsync &&
-         op != Opcode::CopyCommit && op != Opcode::CopyWait && op != Opcode::If;
+         op != Opcode::Prefetch && op != Opcode::PrefetchNear && op != Opcode::Barrier &&
+         op != Opcode::CopyAsync && op != Opcode::CopyCommit && op != Opcode::CopyWait &&
+         op != Opcode::If;
 }
 
 }  // namespace cermet::compiler::loops

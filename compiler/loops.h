@@ -68,7 +68,8 @@ namespace cermet::compiler::loops {
 // ScatterStore    imm: buffer; operands: positions, value [, mask]; lanes in order, so the last of
 //                 equal positions wins
 // Prefetch        imm: buffer; operand: position, which need not exist: its cache line will be
-//                 used; CPU only
+//                 used; CPU only; into the second cache
+// PrefetchNear    the same into the first
 // Report          imm: code, not 0; operands: mask, i64 value: for the first set lane, if the error
 //                 cell is empty, records (code, value) atomically; the kernel goes on
 // CallScalar      imm: Helper; operands: mask, value, x [, y]: helper(x[, y]) in the lanes of mask,
@@ -123,7 +124,7 @@ namespace cermet::compiler::loops {
   X(ReduceOr, reduce_or, Pure) X(ReduceAnd, reduce_and, Pure)                                       \
   X(Load, load, Memory) X(GatherLoad, gather_load, Memory)                                          \
   X(Store, store, Memory) X(ScatterStore, scatter_store, Memory)                                    \
-  X(Prefetch, prefetch, Memory)                                                                     \
+  X(Prefetch, prefetch, Memory) X(PrefetchNear, prefetch_near, Memory)                                                                     \
   X(Report, report, Memory) X(CallScalar, call, Pure)  \
   X(Barrier, barrier, Memory)                                             \
   X(ShuffleXor, shuffle_xor, Memory)                                                 \

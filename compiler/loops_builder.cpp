@@ -257,9 +257,10 @@ Ref Builder::gather_load(int32_t buffer, Ref positions, Ref mask) {
   return append({Opcode::GatherLoad, type, uint16_t(count), -1, buffer, std::move(operands)},
                 int32_t(open_.size()) - 1);
 }
-void Builder::prefetch(int32_t buffer, Ref position) {
+void Builder::prefetch(int32_t buffer, Ref position, bool near) {
   const DType type = function_.buffers[size_t(buffer)].dtype;
-  append({Opcode::Prefetch, type, 1, -1, buffer, {position}}, int32_t(open_.size()) - 1);
+  append({near ? Opcode::PrefetchNear : Opcode::Prefetch, type, 1, -1, buffer, {position}},
+         int32_t(open_.size()) - 1);
 }
 void Builder::store(int32_t buffer, Ref position, Ref value, Ref mask) {
   SmallVector<Ref, 4> operands{position, value};

@@ -101,7 +101,7 @@ class Builder {
   // Lanes of two vectors in turn: of their lower or upper halves.
   Ref zip_low(Ref x, Ref y) { return same(Opcode::ZipLow, {x, y}); }
   Ref zip_high(Ref x, Ref y) { return same(Opcode::ZipHigh, {x, y}); }
-  void prefetch(int32_t buffer, Ref position);
+  void prefetch(int32_t buffer, Ref position, bool near = false);
   Ref load(int32_t buffer, Ref position, int lanes = 1, Ref mask = {});
   Ref gather_load(int32_t buffer, Ref positions, Ref mask = {});
   void store(int32_t buffer, Ref position, Ref value, Ref mask = {});

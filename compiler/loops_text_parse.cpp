@@ -36,6 +36,7 @@ Detail detail_of(Opcode op) {
     case Opcode::Store:
     case Opcode::ScatterStore:
     case Opcode::Prefetch:
+    case Opcode::PrefetchNear:
     case Opcode::LoadMatrix:
     case Opcode::LoadMatrixTransposed: return Detail::Buffer;
     case Opcode::CopyAsync: return Detail::Buffers;

@@ -171,6 +171,7 @@ class Printer : private ir::TextWriter {
       case Opcode::Store:
       case Opcode::ScatterStore:
       case Opcode::Prefetch:
+      case Opcode::PrefetchNear:
       case Opcode::LoadMatrix:
       case Opcode::LoadMatrixTransposed: word(" b", i.imm); return;
       case Opcode::CopyAsync: add(" b{} b{}", i.imm & 0xffffffff, i.imm >> 32); return;

@@ -104,7 +104,8 @@ void LoopsVerifier::check_other(Ref r, int depth) {
       return check_index(r);
     case Opcode::Begin:
     case Opcode::End: return on_cpu(r), check_index(r);
-    case Opcode::Prefetch: return on_cpu(r), check_access(r);
+    case Opcode::Prefetch:
+    case Opcode::PrefetchNear: return on_cpu(r), check_access(r);
     case Opcode::ZipLow:
     case Opcode::ZipHigh:
       on_cpu(r);

@@ -67,6 +67,7 @@ RowLowering::Index RowLowering::index_of(Ref rest) {
 void RowLowering::emit_unit(Ref unit, Ref chunks) {
   if (!plan_.along_outer()) {
     Scope row{index_of(unit), 1, {}, std::vector<Ref>(kernel_.exprs.size())};
+    next_row_ = plan_.ahead.empty() ? Index() : index_of(b_.add(unit, b_.index(1)));
     return emit_rows({row});
   }
   const Ref columns = w_.integer("unit columns", 0, plan_.columns);

@@ -338,10 +338,10 @@ Ref KernelWriter::scatter_position(Scope& scope, const KernelStore& store, Ref* 
   return b_.add(at.position, b_.mul(index, integer("scatter stride", which, store.stride)));
 }
 
-void KernelWriter::prefetch(Scope& scope, int32_t which) {
+void KernelWriter::prefetch(Scope& scope, int32_t which, bool near) {
   const Expr& expr = kernel_.exprs[size_t(which)];
   const Ref position = place(scope, *expr.map, "load", which).position;
-  if (b_.lanes(position) == 1) b_.prefetch(buffer(expr.buffer), position);
+  if (b_.lanes(position) == 1) b_.prefetch(buffer(expr.buffer), position, near);
 }
 void KernelWriter::prefetch(Scope& scope, const KernelStore& store) {
   const int64_t which = &store - kernel_.stores.data();

@@ -96,7 +96,7 @@ class KernelWriter {
   void store(Scope& scope, const KernelStore& store);
   // Tells the processor that a Load will be made in a scope, or a store's place be used.
   // Nothing, where lanes of the load do not lie side by side.
-  void prefetch(Scope& scope, int32_t load);
+  void prefetch(Scope& scope, int32_t load, bool near = false);
   void prefetch(Scope& scope, const KernelStore& store);
   // What is at the place of a store without index, in held().
   loops::Ref stored(Scope& scope, const KernelStore& store);

@@ -1,5 +1,7 @@
 // What happens at one element of a row program, in one of its stages.
 
+#include <algorithm>
+
 #include "compiler/row_lowering.h"
 
 namespace cermet::compiler {
@@ -21,6 +23,7 @@ bool sums_products(const Kernel& kernel, const Expr& e) {
 // Everything that happens at one element: partial results go on, scans get their value, stores are
 // made.
 void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<Ref> partials) {
+  if (stage == 1) prefetch_next(scope);
   size_t next = 0;
   for (int32_t i : plan_.accumulated[size_t(stage)]) {
     const Expr& e = kernel_.exprs[size_t(i)];
@@ -71,6 +74,16 @@ void RowLowering::emit_elements(int stage, Scope& scope, size_t copy, std::span<
     element(stage, scope, kernel_.stores[s].value, copy);
     if (kernel_.stores[s].index >= 0) element(stage, scope, kernel_.stores[s].index, copy);
     w_.store(scope, kernel_.stores[s]);
+  }
+}
+
+// The lines of the next row under this element: into the first cache if they are of one array only,
+// as those of several would drive out what this row reads.
+void RowLowering::prefetch_next(const Scope& element) {
+  for (int32_t load : plan_.ahead) {
+    Scope below{element.index, element.lanes, {}, std::vector<Ref>(kernel_.exprs.size())};
+    std::copy_n(next_row_.begin(), plan_.outer, below.index.begin());
+    w_.prefetch(below, load, plan_.ahead.size() == 1);
   }
 }
 

@@ -65,6 +65,7 @@ class RowLowering {
   std::vector<Ref> load_totals(int stage, const Rows& rows);
   void store_totals(int stage, const Rows& rows, std::span<const Ref> partials);
 
+  void prefetch_next(const Scope& element);
   Ref element(int stage, Scope& scope, int32_t expr, size_t copy);
   Ref scratch_position(const Scope& scope, size_t copy);
 
@@ -76,6 +77,7 @@ class RowLowering {
   RowPartials partials_;
   std::vector<int32_t> scratch_of_;   // by expression: its scratch buffer, or -1
   std::vector<int> kept_in_;          // by expression: the stage that fills scratch
+  Index next_row_;                    // the row of the next unit, where the plan has loads ahead
   Ref first_column_;                  // of the columns that advance together
   std::vector<int32_t> row_scratch_;  // by expression: scratch of a value that rows keep, or -1
   std::vector<std::vector<int32_t>> totals_;  // by stage: scratch of its partial results

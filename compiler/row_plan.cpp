@@ -228,6 +228,7 @@ RowPlan plan_rows(const Kernel& kernel, const KernelProgram& program, const Targ
     plan.columns = kernel.inner.empty() ? chunk_elements : int64_t(plan.lanes) * plan.copies;
   }
   plan_scratch(kernel, target, plan);
+  choose_ahead(kernel, plan);
   plan_column_scratch(kernel, plan);
   plan_packed(kernel, plan);
   plan_range(kernel, cycles_of(kernel), plan);

@@ -32,6 +32,8 @@ struct RowPlan : RowStages {
   bool whole = false;             // the vector axis ends with whole groups of vectors
   std::vector<int32_t> streamed;  // buffers of the program that are stored past the caches
 
+  std::vector<int32_t> ahead;  // loads of the row after this one that are prefetched
+
   std::vector<int64_t> nesting;  // inner axes, outermost loop first
 
   std::vector<Kept> kept;

@@ -65,4 +65,19 @@ void choose_streams(const Kernel& kernel, const KernelProgram& program, const Ta
   if (kernel.inner.empty()) fit(plan.copies);
 }
 
+void choose_ahead(const Kernel& kernel, RowPlan& plan) {
+  constexpr int least_walks = 3;
+  if (plan.streamed.empty() || !plan.along_inner() || plan.stages < least_walks) return;
+  for (size_t i = 0; i < kernel.exprs.size(); ++i) {
+    const Expr& e = kernel.exprs[i];
+    if (e.kind != Expr::Kind::Load || !e.inner || !e.map->single()) continue;
+    const auto& strides = e.map->levels()[0].strides;
+    if (strides[size_t(plan.vector_axis)] == 1 &&
+        std::any_of(strides.begin(), strides.begin() + plan.outer, [](auto s) { return s != 0; }))
+      plan.ahead.push_back(int32_t(i));
+  }
+  // One array is read in time by itself, unless it is worked on for long.
+  if (plan.ahead.size() == 1 && plan.kept.empty()) plan.ahead.clear();
+}
+
 }  // namespace cermet::compiler

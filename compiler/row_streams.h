@@ -13,4 +13,9 @@ namespace cermet::compiler {
 void choose_streams(const Kernel& kernel, const KernelProgram& program, const Target& target,
                     RowPlan& plan);
 
+// Sets ahead, where results are streamed: what is read comes from memory, too. A row that is walked
+// several times waits for memory in its first walk and not in the others, which is when the next
+// row can be on its way; processors do not fetch it by themselves, as it lies on another page.
+void choose_ahead(const Kernel& kernel, RowPlan& plan);
+
 }  // namespace cermet::compiler

@@ -187,7 +187,8 @@ llvm::Value* Emitter::emit_value(const Instruction& i) {
     case Opcode::ZipLow:
     case Opcode::ZipHigh: return emit_zip(i);
     case Opcode::Lookup: return emit_lookup(builder_, lookup_rows[size_t(i.imm)], operand(i, 0));
-    case Opcode::Prefetch: emit_prefetch(i); return nullptr;
+    case Opcode::Prefetch:
+    case Opcode::PrefetchNear: emit_prefetch(i); return nullptr;
     case Opcode::Store: emit_store(i); return nullptr;
     case Opcode::ScatterStore: emit_scatter(i); return nullptr;
     case Opcode::Report: emit_report(i); return nullptr;

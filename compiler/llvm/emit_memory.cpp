@@ -168,11 +168,12 @@ llvm::Value* Emitter::emit_load(const Instruction& i) {
 
 // Into the L2 cache, for reading.
 void Emitter::emit_prefetch(const Instruction& i) {
-  constexpr uint32_t read = 0, near_second = 2, data = 1;
+  constexpr uint32_t read = 0, data = 1;
+  const uint32_t near = i.op == Opcode::PrefetchNear ? 3 : 2;
   llvm::Value* const address = element(int32_t(i.imm), i.operands[0]);
   builder_.CreateIntrinsic(
       llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
-      {address, builder_.getInt32(read), builder_.getInt32(near_second), builder_.getInt32(data)});
+      {address, builder_.getInt32(read), builder_.getInt32(near), builder_.getInt32(data)});
 }
 
 void Emitter::emit_store(const Instruction& i) {

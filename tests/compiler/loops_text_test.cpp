@@ -66,6 +66,7 @@ kernel arguments=2 {
   %28 = bitcast i32x8 %27
   %29 = lookup f32x8 3 %28
   prefetch f32 b0 %26
+  prefetch_near f32 b0 %26
   store f32 b2 %26, %25
 }
 )";
