@@ -1,5 +1,5 @@
 #pragma once
-// Which results of a row program are stored past the caches.
+// Which results of a row program are stored past the caches, and which rows are prefetched.
 //
 // A store that misses the caches reads the line first, and what is written drives out what will be
 // read. Where a result is larger than the caches keep, and nobody reads it soon, its lines go to
