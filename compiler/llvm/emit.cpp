@@ -200,6 +200,8 @@ llvm::Value* Emitter::emit_value(const Instruction& i) {
     CERMET_CHECK(target_.fma, "fma for {}, which has no such instruction", target_.cpu);
   llvm::SmallVector<llvm::Value*, 3> operands;
   for (Ref r : i.operands) operands.push_back(value(r));
+  if (i.op == Opcode::Select && target_.masked_memory)
+    if (llvm::Value* out = emit_extremum_select(builder_, i.dtype, operands)) return out;
   return emit_elementwise(builder_, i.op, at(i.operands.back()).dtype, operands);
 }
 

@@ -144,6 +144,24 @@ llvm::Value* emit_exponent_op(IRBuilder& b, Opcode op, DType dtype,
 
 }  // namespace
 
+llvm::Value* emit_extremum_select(IRBuilder& b, DType dtype, llvm::ArrayRef<llvm::Value*> v) {
+  const auto* compare = llvm::dyn_cast<llvm::FCmpInst>(v[0]);
+  if (!compare || !v[1]->getType()->isVectorTy() || (dtype != DType::F32 && dtype != DType::F64) ||
+      lanes_of(v[1]) * int(size_of(dtype)) != 64)
+    return nullptr;
+  const bool less = compare->getPredicate() == llvm::CmpInst::FCMP_OLT;
+  if (!less && compare->getPredicate() != llvm::CmpInst::FCMP_OGT) return nullptr;
+  const bool first = compare->getOperand(0) == v[1] && compare->getOperand(1) == v[2];
+  if (!first && (compare->getOperand(0) != v[2] || compare->getOperand(1) != v[1])) return nullptr;
+  namespace id = llvm::Intrinsic;
+  const bool single = dtype == DType::F32;
+  const id::ID instruction = less == first
+                                 ? (single ? id::x86_avx512_min_ps_512 : id::x86_avx512_min_pd_512)
+                                 : (single ? id::x86_avx512_max_ps_512 : id::x86_avx512_max_pd_512);
+  constexpr int current_rounding = 4;
+  return b.CreateIntrinsic(instruction, {}, {v[1], v[2], b.getInt32(current_rounding)});
+}
+
 llvm::Value* emit_elementwise(IRBuilder& b, Opcode op, DType dtype,
                               llvm::ArrayRef<llvm::Value*> v) {
   const bool real = is_float(dtype);

@@ -15,6 +15,11 @@ namespace cermet::compiler::llvm_backend {
 llvm::Value* emit_elementwise(IRBuilder& b, loops::Opcode op, DType dtype,
                               llvm::ArrayRef<llvm::Value*> operands);
 
+// Where a Select takes the lesser or the greater of two registers of AVX-512: the instruction for
+// that, which takes the second where one is NaN; else null. LLVM takes selects that it sees apart:
+// of (1 < x ? 1 : x) * y it makes a comparison, a multiplication and a masked move.
+llvm::Value* emit_extremum_select(IRBuilder& b, DType dtype, llvm::ArrayRef<llvm::Value*> operands);
+
 // The numbers that the low five bits of i32 lanes say.
 llvm::Value* emit_lookup(IRBuilder& b, const float (&row)[lookup_entries], llvm::Value* index);
 
