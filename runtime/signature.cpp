@@ -3,8 +3,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "ir/build.h"
 
@@ -94,6 +97,10 @@ class Positions {
  public:
   static constexpr int64_t entered = -1;  // on the stack
 
+  Positions() = default;
+  Positions(const Positions&) = delete;
+  Positions& operator=(const Positions&) = delete;
+
   // The position of a node that was added.
   int64_t& at(const Node* node) { return slots_[find(node)].position; }
   // Whether the node is new; it is `entered` then.
@@ -117,13 +124,16 @@ class Positions {
     return i;
   }
   void grow() {
-    const SmallVector<Slot, 32> old =
-        std::exchange(slots_, SmallVector<Slot, 32>(slots_.size() * 4));
+    std::vector<Slot> wider(slots_.size() * 4);
+    const std::span<const Slot> old = std::exchange(slots_, wider);
     for (const Slot& slot : old)
       if (slot.node) slots_[find(slot.node)] = slot;
+    more_ = std::move(wider);
   }
 
-  SmallVector<Slot, 32> slots_ = SmallVector<Slot, 32>(32);
+  std::array<Slot, 32> few_{};
+  std::vector<Slot> more_;
+  std::span<Slot> slots_ = few_;
   size_t count_ = 0;
 };
 
