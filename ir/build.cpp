@@ -46,13 +46,18 @@ bool extends(const Value& x) {
 
 ViewMap map_of(const Value& x) { return extends(x) ? x->view() : ViewMap::identity(x->shape); }
 
+Attr view_attr(ViewMap map) {
+  return ViewAttr{
+      std::allocate_shared<const ViewMap>(FreeListAllocator<ViewMap>(), std::move(map))};
+}
+
 // A view by a map that already includes the view that x is, if that one extends.
 Value view_of_source(const Value& x, ViewMap map) {
   const Value source = extends(x) ? x->operands[0] : x->op == Op::View ? barrier(x) : x;
   if (source->op == Op::Constant && !map.masked())
     return make(Op::Constant, {}, source->attr, source->dtype, map.shape());
   if (map.is_identity() && map.shape() == source->shape) return source;
-  return make(Op::View, {source}, ViewAttr{std::make_shared<const ViewMap>(std::move(map))});
+  return make(Op::View, {source}, view_attr(std::move(map)));
 }
 
 Dims wrap_axes(std::string_view op, std::span<const int64_t> axes, size_t rank) {
@@ -221,7 +226,7 @@ Value expand(const Value& x, std::span<const int64_t> shape) {
       if (aligned[d] == 1) map.strides[d] = 0;
       map.shape[d] = map.end[d] = shape[d];
     }
-    return make(Op::View, {x}, ViewAttr{std::make_shared<const ViewMap>(std::move(map))});
+    return make(Op::View, {x}, view_attr(ViewMap(std::move(map))));
   }
   return view_of_source(x, map_of(x).reshape(aligned).expand(shape));
 }

@@ -325,6 +325,11 @@ ViewMap ViewMap::pad(int64_t axis, int64_t before, int64_t after) const {
 }
 
 ViewMap ViewMap::reshape(std::span<const int64_t> shape) const {
+  if (is_identity()) {
+    ViewMap out = identity(shape);
+    out.normalise();
+    return out;
+  }
   ViewMap out = *this;
   if (std::ranges::equal(shape, out.shape())) return out;
   if (out.levels_.size() > 1 && out.levels_[0].is_contiguous())
