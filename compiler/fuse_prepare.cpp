@@ -10,6 +10,9 @@
 #include "compiler/fuse_prepare.h"
 
 #include <limits>
+#include <optional>
+#include <ranges>
+#include <unordered_set>
 
 #include "compiler/chunks.h"
 #include "compiler/fuse_maps.h"
@@ -122,6 +125,27 @@ Value scatter_by_comparing(const ir::Node& node, std::span<const Value> operands
   return ir::where(here, ir::expand(after, x->shape), x);
 }
 
+// Nodes of which something may read a part only, perhaps through views and pointwise ops.
+std::unordered_set<const ir::Node*> read_in_part(const ir::Graph& graph) {
+  const auto picks = [](const ir::Node& node, size_t operand) {
+    if (node.op == Op::Gather) return operand == 0;
+    if (node.op != Op::View) return false;
+    if (!node.view().single() || node.view().masked()) return true;
+    const ir::StridedMap& map = node.view().levels()[0];
+    int64_t places = 1;
+    for (size_t d = 0; d < map.shape.size(); ++d)
+      if (map.strides[d] != 0) places *= map.shape[d];
+    return places < node.operands[0]->numel();
+  };
+  std::unordered_set<const ir::Node*> out;
+  for (const ir::Node* node : ir::topological_order(graph.results) | std::views::reverse) {
+    const bool part = (ir::is_pointwise(node->op) || node->op == Op::View) && out.contains(node);
+    for (size_t i = 0; i < node->operands.size(); ++i)
+      if (part || picks(*node, i)) out.insert(node->operands[i].get());
+  }
+  return out;
+}
+
 class GatherSinker {
  public:
   GatherSinker(const Value& index, int64_t axis) : index_(index), axis_(axis) {}
@@ -179,13 +203,20 @@ Value simpler(const ir::Node& node, std::span<const Value> operands) {
       if (node.numel() > operands[0]->numel() / fewer) return {};
       return GatherSinker(operands[1], node.as<ir::AxisAttr>().axis)(operands[0]);
     }
-    case Op::Scatter: return scatter_by_comparing(node, operands);
     default: return {};
   }
 }
 
 }  // namespace
 
-ir::Graph prepare_for_fusion(const ir::Graph& graph) { return ir::rewrite(graph, simpler); }
+ir::Graph prepare_for_fusion(const ir::Graph& graph) {
+  std::optional<std::unordered_set<const ir::Node*>> parts;  // once there is a scatter
+  return ir::rewrite(graph, [&](const ir::Node& node, std::span<const Value> operands) {
+    if (node.op != Op::Scatter) return simpler(node, operands);
+    if (!parts) parts = read_in_part(graph);
+    // A scatter reports all of its indices, a comparison those of the rows that are computed.
+    return parts->contains(&node) ? Value() : scatter_by_comparing(node, operands);
+  });
+}
 
 }  // namespace cermet::compiler

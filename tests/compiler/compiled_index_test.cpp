@@ -191,3 +191,17 @@ TEST_CASE("compiled: philox and numbers made from it") {
                              reshape(uniform, Shape{7, 11, 13})}),
                  std::vector{HostArray::of<uint64_t>({}, {0x0123456789abcdefu})});
 }
+
+TEST_CASE("compiled: an index out of range is an error also in a row that nobody reads") {
+  const Value i = parameter(0, DType::I64, {4, 1}), u = parameter(1, DType::F32, {4, 1});
+  const Value sums = scatter(Combine::Sum, constant(DType::F32, {4, 10}, 0.0), i, u, 1);
+  const Value picked = constant(DType::I64, {2, 10}, int64_t(1));
+  HostArray index = indices({4, 1}, 10, 1);
+  index.as<int64_t>()[3] = 70;
+  const HostArray updates = numbers_between(DType::F32, {4, 1}, -1, 1, 2);
+  for (const std::string& target : target_names())
+    for (const Value& root :
+         {slice(sums, 0, 0, 2), slice(sums * 2.0, 0, 1, 3), gather(sums, picked, 0)})
+      CHECK_THAT(error_of(root, {index, updates}, target),
+                 Catch::Matchers::ContainsSubstring("index 70 is out of range"));
+}
