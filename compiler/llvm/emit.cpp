@@ -254,6 +254,13 @@ llvm::Value* Emitter::emit_tail_mask(const Instruction& i) {
       builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, operand(ramp, 0), bound);
   llvm::Value* rest = builder_.CreateSub(bound, start);
   rest = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, rest, builder_.getInt64(i.lanes));
+  if (target_
+          .masked_memory) {  // where a mask is a register of its own: ones, cut off by BMI2's bzhi
+    llvm::Value* ones = builder_.CreateIntrinsic(llvm::Intrinsic::x86_bmi_bzhi_64, {},
+                                                 {builder_.getInt64(-1), rest});
+    return builder_.CreateBitCast(builder_.CreateTrunc(ones, builder_.getIntNTy(i.lanes)),
+                                  with_lanes(builder_.getInt1Ty(), i.lanes));
+  }
   const int least_bits = i.lanes >= 128 ? 16 : 8;  // signed, the number of lanes included
   const int bits = std::clamp(target_.vector_bytes * 8 / i.lanes, least_bits, 64);
   llvm::IntegerType* type = builder_.getIntNTy(unsigned(bits));
