@@ -42,7 +42,6 @@ class Planner {
   OperandSource rows_source() const;
   OperandSource columns_source() const;
   bool stores_sums() const;
-  bool small_columns() const;
   void tiles();
 
   const Kernel& kernel_;
@@ -104,11 +103,10 @@ OperandSource Planner::columns_source() const {
   const Expr& e = kernel_.exprs[size_t(p_.columns.expr)];
   const bool vectors = p_.columns.axes.size() == 1 || p_.columns.lines;
   const bool reused = p_.columns.axes.size() == 1 && p_.rows.extent >= many_rows &&
-                      !small_columns() && extent_along(kernel_, p_.groups.batch) == 1;
+                      extent_along(kernel_, p_.groups.batch) == 1;
   if (map && e.dtype == p_.dtype && target_.masked_memory && vectors && !reused &&
       map->strides[size_t(p_.columns.axes.back())] == 1 &&
-      (p_.rows.extent < many_rows || small_columns() ||
-       aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
+      (p_.rows.extent < many_rows || aligned_along(*map, size_t(p_.columns.axes.back()), p_.lanes)))
     return OperandSource::Direct;
   const Expr* load = main_load(kernel_, program_, p_.columns.expr);
   if (!load || p_.lanes == 1 || p_.groups.inner.empty()) return OperandSource::Panels;
@@ -121,12 +119,6 @@ OperandSource Planner::columns_source() const {
       p_.groups.inner.size() > 1 && double(line) < least_used * double(round_up(line, p_.lanes));
   const bool along_k = strides[size_t(p_.groups.inner.back())] == 1;
   return along_k && !across && !short_lines ? OperandSource::Turned : OperandSource::Panels;
-}
-
-// A block of them stays in the L1 cache, so that it does not matter how they lie.
-bool Planner::small_columns() const {
-  const int64_t k = std::min(numel(kernel_.inner), most_block);
-  return p_.columns.extent * k * int64_t(size_of(p_.dtype)) <= target_.l1_bytes / 2;
 }
 
 bool Planner::stores_sums() const {

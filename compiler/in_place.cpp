@@ -47,6 +47,11 @@ class Reads {
     if (!is_map_) stages_ = row_stages(kernel);
   }
 
+  // Whether the store goes to other memory no faster.
+  bool pay_at(size_t store) const {
+    return is_map_ || stages_.store_stage[store] < 0 || in_whole_vectors(kernel_.stores[store].map);
+  }
+
   // Whether nothing that is computed from the buffer is needed after the store.
   bool end_with(size_t store, int32_t buffer) const {
     if (is_map_) return true;
@@ -59,7 +64,6 @@ class Reads {
           if (made_of[size_t(operand)]) made_of[i] = true;
     }
     const int last = stages_.store_stage[store];
-    if (last >= 0 && !in_whole_vectors(kernel_.stores[store].map)) return false;
     // What rows store may be stored while their elements are still to be walked.
     if (last < 0 && kernel_.stores.size() > 1) return false;
     for (int stage = 0; stage < stages_.stages; ++stage)
@@ -104,7 +108,7 @@ std::vector<Overwrite> overwrites_of(const Kernel& kernel,
       const KernelBuffer& from = buffers[size_t(b)];
       if (from.elements == to.elements && size_of(from.dtype) == size_of(to.dtype) &&
           std::ranges::all_of(exprs, in_place) && reads.end_with(s, b))
-        out.push_back({int32_t(s), b});
+        out.push_back({int32_t(s), b, reads.pay_at(s)});
     }
   }
   return out;

@@ -17,6 +17,7 @@ namespace cermet::compiler {
 struct Overwrite {
   int32_t store;   // of the kernel: which
   int32_t buffer;  // that it may write over
+  bool pays;       // it takes no longer than in other memory
 };
 
 // The pairs of a store and an operand of which this holds: the only store to its buffer, at the

@@ -108,7 +108,7 @@ class Schedule {
       if (reports(kernels[size_t(k)])) reporting_.insert(k);
       const size_t before = overwriters_.size();
       for (const Overwrite& o : overwrites_of(kernels[size_t(k)], buffers)) {
-        if (!buffers[size_t(o.buffer)].donated) continue;
+        if (!o.pays || !buffers[size_t(o.buffer)].donated) continue;
         Buffer& buffer = buffers_[size_t(o.buffer)];
         buffer.overwriters.push_back(k);
         early_[size_t(k)] += buffer.left > 1;

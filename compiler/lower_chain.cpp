@@ -77,7 +77,7 @@ class ChainLowering {
     frame_.kernel = "chain ";
     const Ref group = frame_.integer("group", 0, chain_.group),
               step = frame_.integer("step", 0, chain_.step);
-    const Ref steps = frame_.integer("steps", 0, (chain_.group + chain_.step - 1) / chain_.step);
+    const Ref steps = frame_.counted("steps", 0, (chain_.group + chain_.step - 1) / chain_.step);
     const Ref start = b.mul(b.div(block, steps), group);
     const Ref inside = b.mul(b.rem(block, steps), step);
     first_row_ = b.add(start, inside);
@@ -104,7 +104,7 @@ class ChainLowering {
     const auto cut = cut_rows(kernel, program_, target_, chain_.rows);
     CERMET_CHECK(cut && (cut->tile == 0 || cut->tile == chain_.step),
                  "kernel {} does not fall into the chain's {} rows", kernel.name, chain_.rows);
-    const Ref units = frame_.integer("units", k, cut->units);
+    const Ref units = frame_.counted("units", k, cut->units);
     frame_.begin = b.mul(cut->tile > 0 ? block : first_row_, units);
     frame_.end = b.mul(cut->tile > 0 ? b.add(block, b.index(1)) : end_row_, units);
   }

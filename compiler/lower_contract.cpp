@@ -395,12 +395,26 @@ void ContractLowering::epilogue(const At& at, Ref q, Ref p, Ref corner) {
   });
 }
 
+// Whether a row program would read both operands in whole vectors: along k, or along the rows.
+bool reads_vectors(const Kernel& kernel, const ContractGroups& g) {
+  const auto along = [&](int64_t axis) {
+    return std::ranges::all_of(kernel.exprs, [&](const Expr& e) {
+      if (e.kind != Expr::Kind::Load || !e.inner) return true;
+      const int64_t stride = e.map->levels()[0].strides[size_t(axis)];
+      return e.map->single() && (stride == 0 || stride == 1);
+    });
+  };
+  return along(g.inner.back()) || along(g.rows.back());
+}
+
 }  // namespace
 
 bool worth_blocking(const Kernel& kernel) {
+  constexpr int64_t enough_columns = 4;  // of the lanes of a tile
   const ContractGroups g = contract_groups(kernel);
   const int64_t rows = extent_along(kernel, g.rows), columns = extent_along(kernel, g.columns);
-  return rows >= 2 && columns >= 4 && numel(kernel.inner) >= 4;
+  if (rows < 2 || columns < 2 || numel(kernel.inner) < 2) return false;
+  return columns >= enough_columns || !g.batch.empty() || !reads_vectors(kernel, g);
 }
 
 LoweredKernel lower_contract(const Kernel& kernel, const KernelProgram& program,

@@ -46,8 +46,9 @@ void RowLowering::run() {
   // Expressions that are the same for the whole kernel: their loads happen once, before everything.
   // Of a single outer axis the unit is the chunk, also where there is but one: small and large
   // arrays have the same code.
-  const Ref chunks =
-      plan_.outer == 1 ? Ref() : w_.integer("chunks", plan_.vector_axis, plan_.chunks);
+  const Ref chunks = plan_.outer == 1       ? Ref()
+                     : plan_.packed.empty() ? w_.integer("chunks", plan_.vector_axis, plan_.chunks)
+                                            : w_.counted("chunks", plan_.vector_axis, plan_.chunks);
   b_.for_loop(w_.begin(), w_.end(), 1, [&](Ref unit) { emit_unit(unit, chunks); });
 }
 

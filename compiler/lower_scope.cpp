@@ -25,6 +25,7 @@ KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, c
       frame_(*own_),
       out_(out),
       b_(frame_.builder),
+      contracts_(contracts(kernel)),
       space_(kernel.outer) {
   for (int64_t extent : kernel.inner) space_.push_back(extent);
 }
@@ -35,6 +36,7 @@ KernelWriter::KernelWriter(const Kernel& kernel, const KernelProgram& program, F
       frame_(frame),
       out_(frame.out),
       b_(frame.builder),
+      contracts_(contracts(kernel)),
       space_(kernel.outer) {
   for (int64_t extent : kernel.inner) space_.push_back(extent);
 }
@@ -118,10 +120,21 @@ void KernelWriter::store_held(int32_t buffer, DType dtype, Ref position, Ref val
     b_.store(buffer, position, value, mask);
 }
 
+namespace {
+
+// What is read for each row of a kernel and what for each element lie apart, and so do the operands
+// of a contraction: if their strides are equal, they are by chance, and are not for another shape.
+enum class Reads : uint8_t { Row, Element, Operand };
+
+}  // namespace
+
 // Where the points of the scope are read or written. Sums go from the outermost axis to the
 // innermost, so that all but the last step leave the inner loops.
 KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, std::string_view role,
                                         int64_t which) {
+  const bool store = role == "store";
+  const Expr& value = kernel_.exprs[size_t(store ? kernel_.stores[size_t(which)].value : which)];
+  const Reads kind = !value.inner ? Reads::Row : contracts_ ? Reads::Operand : Reads::Element;
   Place out{{}, 0, {}, {}};
   std::string name;
   bool aligned = true;  // positions of whole vectors are multiples of the lanes
@@ -130,11 +143,14 @@ KernelWriter::Place KernelWriter::place(Scope& scope, const ir::ViewMap& map, st
   for (size_t level = 0; level < map.levels().size(); ++level) {
     const ir::StridedMap& m = map.levels()[level];
     const auto number = [&](std::string_view what, size_t d, int64_t value) {
-      // Strides of one axis with one value are one argument for all reads: that makes their
-      // positions common.
-      const bool shared = what == "stride" && level == 0;
       if (value == 0 || value == 1) return b_.index(value);
-      if (shared) return integer("stride", int64_t(d), value);
+      if (what == "stride" && level == 0) {
+        // Strides of one axis with one value are one argument for all reads of a kind: that makes
+        // their positions common.
+        if (kind == Reads::Operand)
+          return integer("operand stride", which << 16 | int64_t(d), value);
+        return integer(kind == Reads::Row ? "stride" : "element stride", int64_t(d), value);
+      }
       name.assign(role).append(" ").append(what);
       return integer(name, which << 32 | int64_t(level) << 16 | int64_t(d), value);
     };

@@ -8,8 +8,8 @@
 // `lower` column, and rounds f16 and bf16 after each op, as strict numerics demand.
 //
 // What the shape decides (extents, strides, offsets) becomes an integer argument, so that one
-// function serves all shapes of its class. Only 0 and 1 are literal: they change which code is
-// right, not only its speed.
+// function serves all shapes of its class. Only 0 and 1 are literal, which change which code is
+// right, and lanes that lie 2 or 4 elements apart, which are loads and a shuffle.
 
 #include <map>
 #include <memory>
@@ -145,6 +145,7 @@ class KernelWriter {
   FunctionFrame& frame_;
   LoweredKernel& out_;
   loops::Builder& b_;
+  const bool contracts_;
   Shape space_;
   int64_t vector_axis_ = -1;
   std::set<int32_t> streamed_;

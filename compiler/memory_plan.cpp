@@ -163,7 +163,7 @@ class Planner {
       const std::vector<Overwrite> all = overwrites_of(kernel, program_.buffers);
       for (const Kind kind : {Kind::Parameter, Kind::Temporary})
         for (const Overwrite& o : all)
-          if (is(size_t(o.buffer), kind))
+          if (o.pays && is(size_t(o.buffer), kind))
             join(size_t(o.buffer), size_t(kernel.stores[size_t(o.store)].buffer), steps_[k]);
     }
   }

@@ -11,7 +11,7 @@ using Kind = Expr::Kind;
 
 constexpr int64_t least_rows = 32;    // that use a packed tile, to be worth packing it
 constexpr int64_t enough_units = 16;  // for threads
-constexpr int most_copies = 6;        // vectors of j for each i
+constexpr int copies = 4;             // vectors of j for each i, of any number of them
 
 // How an element load is read when lanes run along an outer axis.
 enum class Reading : uint8_t { Plain, Packed, Impossible };
@@ -62,10 +62,10 @@ void choose_pairs(const Kernel& kernel, const Target& target, RowPlan& plan) {
       if (d != axis) rows *= plan.space[size_t(d)];
     for (int32_t i : packed) bytes += int64_t(size_of(kernel.exprs[size_t(i)].dtype));
     bytes *= numel(kernel.inner) * plan.lanes;
-    if (packed.empty() || rows < least_rows || most_copies * bytes > target.l2_bytes / 2) continue;
+    if (packed.empty() || rows < least_rows || copies * bytes > target.l2_bytes / 2) continue;
     const int64_t vectors = (plan.space[size_t(axis)] + plan.lanes - 1) / plan.lanes;
     plan.vector_axis = axis;
-    plan.copies = int(std::min<int64_t>(most_copies, vectors));
+    plan.copies = copies;
     plan.stage_copies.assign(size_t(plan.stages), plan.copies);
     plan.columns = int64_t(plan.lanes) * plan.copies;
     plan.packed = std::move(packed);

@@ -1,5 +1,6 @@
 // What tensors and the library say of themselves: printing, graph text, statistics, explain().
 
+#include <functional>
 #include <map>
 
 #include "api/errors.h"
@@ -10,6 +11,31 @@
 namespace ct = cermet;
 using ct::DType;
 using ct::Tensor;
+
+namespace {
+
+// Each kernel was compiled at most twice since the statistics were reset.
+void check_compiles() {
+  std::map<std::string, int> compiled;
+  for (const ct::Compile& c : ct::compiles()) ++compiled[c.kernel];
+  for (const auto& [kernel, times] : compiled) {
+    INFO(kernel << "\n" << ct::explain());
+    CHECK(times <= 2);
+  }
+}
+
+// Computes something of sizes 2 to 100; extents of 1 are a class of their own.
+void sweep(const std::function<Tensor(int64_t)>& of_size) {
+  ct::reset_statistics();
+  for (int64_t n = 2; n <= 100; ++n) of_size(n).realize();
+  check_compiles();
+}
+
+Tensor filled(int64_t key, const ct::Shape& shape) {
+  return (ct::arange(double(ct::numel(shape))).reshape(shape) * (0.01 * double(key))).realize();
+}
+
+}  // namespace
 
 TEST_CASE("report: tensors print as PyTorch's do, but for torch. in front of dtypes") {
   CHECK(ct::tensor({1.0, 2.5}).to_string() == "tensor([1.0000, 2.5000])");
@@ -107,12 +133,7 @@ TEST_CASE("report: batches of any size, and any rate, compile each kernel at mos
   ct::reset_statistics();
   for (int64_t batch = 1; batch <= 100; ++batch) train(batch, 0.01);
   for (int i = 0; i < 60; ++i) train(24, 0.0013 + 0.0007 * i);
-  std::map<std::string, int> compiled;
-  for (const ct::Compile& c : ct::compiles()) ++compiled[c.kernel];
-  for (const auto& [kernel, times] : compiled) {
-    INFO(kernel << "\n" << ct::explain());
-    CHECK(times <= 2);
-  }
+  check_compiles();
 }
 
 TEST_CASE("report: products with a wide matrix compile at most twice for any batch", "[cpu]") {
@@ -121,10 +142,53 @@ TEST_CASE("report: products with a wide matrix compile at most twice for any bat
   ct::reset_statistics();
   for (int64_t batch = 1; batch <= 100; ++batch)
     ct::matmul(ct::rand(ct::Key(2), {batch, 20}).realize(), wide).realize();
-  std::map<std::string, int> compiled;
-  for (const ct::Compile& c : ct::compiles()) ++compiled[c.kernel];
-  for (const auto& [kernel, times] : compiled) {
-    INFO(kernel << "\n" << ct::explain());
-    CHECK(times <= 2);
+  check_compiles();
+}
+
+TEST_CASE("report: products compile at most twice for any rows, columns or inner extent", "[cpu]") {
+  const Tensor left = filled(1, {64, 48}), right = filled(2, {48, 64});
+  SECTION("rows") {
+    sweep([&](int64_t n) { return ct::matmul(filled(3, {4 * n, 48}), right); });
+  }
+  SECTION("columns") {
+    sweep([&](int64_t n) { return ct::matmul(left, filled(3, {48, n})); });
+  }
+  SECTION("columns that many rows use") {
+    const Tensor tall = filled(1, {300, 48});
+    sweep([&](int64_t n) { return ct::matmul(tall, filled(3, {48, n})); });
+  }
+  SECTION("inner") {
+    sweep([&](int64_t n) { return ct::matmul(filled(3, {64, n}), filled(4, {n, 64})); });
+  }
+  SECTION("inner, the right side transposed") {
+    sweep([&](int64_t n) { return ct::matmul(filled(3, {64, n}), filled(4, {64, n}).t()); });
+  }
+  SECTION("rows of a transposed left side") {
+    sweep([&](int64_t n) { return ct::matmul(filled(3, {48, n}).t(), right); });
+  }
+}
+
+TEST_CASE("report: attention compiles at most twice for any length", "[cpu]") {
+  sweep([](int64_t n) {
+    const Tensor q = filled(1, {8, n, 32}), k = filled(2, {8, n, 32}), v = filled(3, {8, n, 32});
+    return ct::matmul((ct::matmul(q, k.transpose(-1, -2)) * 0.17).softmax(-1), v);
+  });
+}
+
+TEST_CASE("report: row programs and distances compile at most twice for any length", "[cpu]") {
+  SECTION("softmax") {
+    sweep([](int64_t n) { return filled(1, {64, n}).softmax(1); });
+  }
+  SECTION("layer norm") {
+    sweep([](int64_t n) { return ct::layer_norm(filled(1, {64, n}), 1); });
+  }
+  SECTION("sums") {
+    sweep([](int64_t n) { return filled(1, {64, n}).sum(1); });
+  }
+  SECTION("distances of points") {
+    sweep([](int64_t n) {
+      const Tensor x = filled(1, {n, 8});
+      return (x.unsqueeze(0) - x.unsqueeze(1)).square().sum(2);
+    });
   }
 }
