@@ -67,6 +67,7 @@ void PlanBook::add_use(int32_t n, int32_t g, int32_t map, int32_t consumer, bool
   }
   const bool counted = !known && !constant_like(n);
   group(g).pending += counted;
+  if (counted) group(g).awaited.push_back(n);
   uses.push_back({g, map, consumer, counted, late});
 }
 
@@ -87,6 +88,30 @@ void PlanBook::load_all(const Uses& uses, int32_t stage) {
     loads(use.group, stage);
     done.push_back(use.group);
   }
+}
+
+int PlanBook::leaves_below(int32_t g, int32_t n) {
+  constexpr size_t most = 96;  // nodes looked at
+  std::vector<int32_t>& below = group(g).awaited;
+  std::erase_if(below, [&](int32_t m) { return m >= n; });  // their turn was earlier
+  std::vector<int32_t> found;
+  const auto add = [&](int32_t m) {
+    if (!constant_like(m) && std::ranges::find(found, m) == found.end()) found.push_back(m);
+  };
+  std::ranges::for_each(below, add);
+  std::ranges::for_each(facts(n).operands, add);
+  int leaves = 0;
+  for (size_t i = 0; i < found.size() && found.size() <= most; ++i) {
+    const NodeFacts& f = facts(found[i]);
+    const ir::Op op = f.node->op;
+    const bool computed = op == ir::Op::Reduce || op == ir::Op::View ||
+                          (f.kind == NodeKind::Pointwise && op != ir::Op::Gather);
+    if (computed && !must_store(found[i]))
+      std::ranges::for_each(f.operands, add);
+    else
+      ++leaves;
+  }
+  return found.size() <= most ? leaves : int(most);
 }
 
 Uses PlanBook::take_uses(int32_t n) {

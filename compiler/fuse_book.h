@@ -40,6 +40,10 @@ class PlanBook {
   void loads(int32_t g, int32_t stage);
   void load_all(const Uses& uses, int32_t stage);  // each group of the uses once
 
+  // At node n, whose turn it is: how many buffers the group reads for what is pending and for the
+  // node's operands, if it computes all of it that it might.
+  int leaves_below(int32_t g, int32_t n);
+
   // All uses of a node whose users are placed: its turn has come.
   Uses take_uses(int32_t n);
   // The buffers of the results that are this node.

@@ -76,7 +76,11 @@ class Planner {
     }
     merge_siblings(n, uses);
     if (op == Op::Parameter) {
-      for (const Use& use : uses) ++book_.group(plan_.find(use.group)).streams;
+      std::vector<int32_t> readers;
+      for (const Use& use : uses) readers.push_back(plan_.find(use.group));
+      std::ranges::sort(readers);
+      readers.erase(std::unique(readers.begin(), readers.end()), readers.end());
+      for (int32_t g : readers) ++book_.group(g).streams;
       return;
     }
     for (const Use& use : uses) {
@@ -134,8 +138,10 @@ class Planner {
     const Group& into = book_.group(g);
     if (into.kind == Group::Kind::Sort) return "a sort reads its operand from a buffer";
     if (into.ops + 1 > max_group_ops) return "the kernel would have more ops than the cap of 128";
-    if (into.streams + into.pending + int(into.roots.size()) + new_operands(n) + store >
-        max_group_buffers)
+    // Most of what is pending will be computed from a few buffers: counted only where it matters.
+    const int known = into.streams + int(into.roots.size()) + store;
+    if (known + into.pending + new_operands(n) > max_group_buffers &&
+        known + book_.leaves_below(g, n) > max_group_buffers)
       return "the kernel would access more buffers than the cap of 16";
     return nullptr;
   }

@@ -270,6 +270,7 @@ bool Joiner::merge(int32_t a, int32_t b, int32_t map_a, int32_t map_b, int64_t e
     x.inner = AxisFlags(x.axes.size(), 0);
   }
   x.roots.insert(x.roots.end(), y.roots.begin(), y.roots.end());
+  x.awaited.insert(x.awaited.end(), y.awaited.begin(), y.awaited.end());
   x.ops += y.ops, x.streams += y.streams, x.pending += y.pending;
   x.feeder = std::min(x.feeder, y.feeder), x.stage = stage;
   x.one_inner |= y.one_inner;

@@ -75,6 +75,7 @@ struct Group {
   int32_t stage = 0;         // larger than the stages of all groups that load what it stores
   int32_t feeder = 1 << 30;  // at most the smallest stage of the groups whose values it loads
   int32_t ops = 0, streams = 0, pending = 0;
+  std::vector<int32_t> awaited;  // the nodes that were or are pending
   std::vector<Root> roots;
   int32_t sort_node = -1;  // Sort: the ArgSort
 

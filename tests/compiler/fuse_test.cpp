@@ -302,3 +302,22 @@ TEST_CASE("fuse: random graphs with sums agree with the interpreter within round
     check_fusion(random.graph, random.parameters, {.relative = 1e-9, .absolute = 1e-9});
   }
 }
+
+TEST_CASE("fuse: what is computed from a few buffers counts as these") {
+  // Batch norm with its gradient: a dozen values wait for their turn, of six buffers.
+  const Value x = param(0, {32, 48}), dy = param(1, {32, 48}), w = param(2, {1, 48});
+  const Value b = param(3, {1, 48}), count = param(4, {}), epsilon = param(5, {});
+  const auto mean = [&](const Value& v) { return sum(v, {0}) / expand(count, Shape{1, 48}); };
+  const auto wide = [](const Value& v) { return expand(v, Shape{32, 48}); };
+  const Value centered = x - wide(mean(x));
+  const Value deviation = sqrt(mean(centered * centered) + expand(epsilon, Shape{1, 48}));
+  const Value scale = wide(constant(DType::F32, {1, 48}, 1.0) / deviation),
+              normal = centered * scale;
+  const Value dn = dy * wide(w);
+  const Value dscale = sum(dn * centered, {0});
+  const Value dv = mean(-dscale / (deviation * deviation * deviation));
+  const Value dc = dn * scale + wide(dv) * centered + wide(dv) * centered;
+  const Value dx = dc - wide(mean(dc));
+  CHECK(kernels({normal * wide(w) + wide(b), dx, sum(dy * normal, {0}), sum(dy, {0})}, rounded) ==
+        1);
+}
