@@ -17,10 +17,11 @@ struct Numerics {
 
 struct Target {
   std::string cpu = "x86-64-v2";  // LLVM's name of the processor: "znver4", "x86-64-v3"
-  std::string features;         // LLVM's feature string, "+avx2,+fma,..."; empty: what cpu implies
-  int vector_bytes = 16;        // width of the registers we emit vectors for: 16, 32 or 64
-  bool fma = false;             // fused multiply-add instructions
-  bool masked_memory = false;   // masked loads and stores of all element sizes (AVX-512 BW, VL)
+  std::string features;   // LLVM's feature string, "+avx2,+fma,..."; empty: what cpu implies
+  int vector_bytes = 16;  // width of the registers we emit vectors for: 16, 32 or 64
+  bool fma = false;       // fused multiply-add instructions
+  bool masked_memory =
+      false;  // masked loads and stores of all element sizes (AVX-512 BW, VL; BMI2)
   bool f16_conversion = false;  // F16C
   int64_t shared_bytes = 0;     // of a GPU: the most shared memory of a block
   int compute = 0;  // of a GPU: its compute capability times ten, 90 for sm_90; 0: a CPU

@@ -254,7 +254,7 @@ llvm::Value* Emitter::emit_tail_mask(const Instruction& i) {
       builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, operand(ramp, 0), bound);
   llvm::Value* rest = builder_.CreateSub(bound, start);
   rest = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, rest, builder_.getInt64(i.lanes));
-  if (target_.masked_memory) {  // masks have registers of their own: ones, cut off by BMI2's bzhi
+  if (target_.masked_memory && i.lanes <= 64) {  // a register of masks: ones cut off by BMI2's bzhi
     llvm::Value* ones = builder_.CreateIntrinsic(llvm::Intrinsic::x86_bmi_bzhi_64, {},
                                                  {builder_.getInt64(-1), rest});
     return builder_.CreateBitCast(builder_.CreateTrunc(ones, builder_.getIntNTy(i.lanes)),

@@ -39,7 +39,7 @@ Target host_target() {
   std::ranges::sort(features);
   for (const std::string& feature : features)
     target.features += (target.features.empty() ? "" : ",") + feature;
-  target.masked_memory = has({"avx512f", "avx512bw", "avx512dq", "avx512vl"});
+  target.masked_memory = has({"avx512f", "avx512bw", "avx512dq", "avx512vl", "bmi2"});
   target.fma = has({"avx2", "fma"});
   target.f16_conversion = has({"f16c"});
   target.vector_bytes = target.masked_memory ? 64 : target.fma ? 32 : 16;
